@@ -1,0 +1,12 @@
+//! `procura keys`.
+
+use super::{CliError, Context};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// List and rotate signing keys.
+pub async fn run(_context: &Context, _args: Args) -> Result<(), CliError> {
+    Err(CliError::new("not built yet"))
+}

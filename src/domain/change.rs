@@ -1,0 +1,59 @@
+//! A change to what is declared or agreed, as one value: `apply` and the commands make these, the store carries
+//! them out together or not at all.
+
+use super::client::{Assurance, Client};
+use super::consent::Consent;
+use super::identity_provider::IdentityProvider;
+use super::names::{ClientId, IdpId, PolicyId, ResourceId, UserId};
+use super::policy::PolicyText;
+use super::resource::Resource;
+
+/// The stored hash of a client secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSecret {
+    /// Its id; says nothing about the secret.
+    pub id: String,
+    /// Whose it is.
+    pub client: ClientId,
+    /// argon2id in PHC form.
+    pub hash: String,
+    /// Unix seconds.
+    pub created_at: i64,
+    /// Unix seconds, to the minute; none if never used.
+    pub last_used_at: Option<i64>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Adds a provider, or replaces the one of this id.
+    PutIdentityProvider(IdentityProvider),
+    /// Removes a provider.
+    RemoveIdentityProvider(IdpId),
+    /// Adds a backend, or replaces the one of this id.
+    PutResource(Resource),
+    /// Removes a backend, and ends every consent for it.
+    RemoveResource(ResourceId),
+    /// Adds a client, or replaces the declaration of the one of this id; its secrets and its suspension stay.
+    PutClient(Client, Assurance),
+    /// Removes a client and its secrets, and ends every consent given to it.
+    RemoveClient(ClientId),
+    /// Suspends a client.
+    SuspendClient(ClientId),
+    /// Lets a suspended client act again.
+    ResumeClient(ClientId),
+    /// Adds a policy, or replaces the one of this id.
+    PutPolicy(PolicyText),
+    /// Removes a policy.
+    RemovePolicy(PolicyId),
+    /// Adds a secret; of more than two the oldest go.
+    AddSecret(StoredSecret),
+    /// Suspends a user, known or not.
+    SuspendUser(UserId),
+    /// Lets a suspended user be acted for again.
+    ResumeUser(UserId),
+    /// Adds a consent; an earlier live one of the same user, client and resource is ended.
+    GrantConsent(Consent),
+    /// Ends a consent.
+    RevokeConsent(String),
+}

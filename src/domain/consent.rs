@@ -1,0 +1,63 @@
+//! Consent: a user's agreement that a client may act for them at a backend, with an end.
+
+use super::names::{ClientId, ResourceId, UserId};
+use super::scope::ScopeSet;
+use serde::{Deserialize, Serialize};
+
+/// For whom a consent speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentingUser {
+    /// One user, who agreed themselves or for whom an administrator recorded it.
+    One(UserId),
+    /// All users: an administrator agreed for everyone (`consent = "admin"`).
+    Everyone,
+}
+
+/// Who recorded a consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentSource {
+    /// The user, at the consent screen.
+    User,
+    /// An administrator, by the registry file or the command line.
+    Admin,
+}
+
+/// One consent record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// Its id, the `grant_id` of tokens.
+    pub id: String,
+    /// Who agreed.
+    pub user: ConsentingUser,
+    /// To whom.
+    pub client: ClientId,
+    /// For which backend.
+    pub resource: ResourceId,
+    /// To what.
+    pub scopes: ScopeSet,
+    /// Who recorded it.
+    pub source: ConsentSource,
+    /// Unix seconds.
+    pub granted_at: i64,
+    /// Unix seconds; no end if absent.
+    pub expires_at: Option<i64>,
+    /// Unix seconds; set once it was taken back.
+    pub revoked_at: Option<i64>,
+}
+
+impl Consent {
+    /// True if it speaks for `user`.
+    pub fn speaks_for(&self, user: &UserId) -> bool {
+        match &self.user {
+            ConsentingUser::One(id) => id == user,
+            ConsentingUser::Everyone => true,
+        }
+    }
+
+    /// True if it was neither taken back nor has ended.
+    pub fn is_live(&self, now: i64) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+}

@@ -1,0 +1,28 @@
+//! Gates 1 and 2: the client is active, and may use the grant.
+
+use super::{Gate, Question, ReasonCode, Refusal, Trace};
+use crate::domain::client::GrantType;
+
+pub(super) fn is_active(question: &Question<'_>, trace: &mut Trace) -> Result<(), Refusal> {
+    let entry = question.client;
+    if entry.suspended_at.is_some() {
+        return Err(Refusal::new(ReasonCode::ClientSuspended, format!("client {} is suspended", entry.client.id)));
+    }
+    let note = format!("{} ({}, {})", entry.client.id, entry.client.authentication.as_str(), entry.assurance.as_str());
+    trace.pass(Gate::Client, note);
+    Ok(())
+}
+
+pub(super) fn may_use(question: &Question<'_>, grant: GrantType, trace: &mut Trace) -> Result<(), Refusal> {
+    let client = &question.client.client;
+    if !client.may_use(grant) {
+        let detail = format!("{} is not among the grants of client {}", grant.as_str(), client.id);
+        return Err(Refusal::new(ReasonCode::GrantNotAllowed, detail));
+    }
+    if !client.is_confidential() {
+        let detail = format!("client {} does not authenticate", client.id);
+        return Err(Refusal::new(ReasonCode::ClientIsPublic, detail));
+    }
+    trace.pass(Gate::Grant, grant.as_str());
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! Gate 9: the user agreed that this client may have these scopes at this backend.
+
+use super::subject::ValidSubject;
+use super::{Cut, Exchange, Gate, Question, ReasonCode, Refusal, Trace};
+use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
+use crate::domain::names::{ClientId, ResourceId, UserId};
+use crate::domain::resource::Resource;
+use crate::domain::scope::ScopeSet;
+
+/// What the user would have to agree to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsentNeeded {
+    /// Who.
+    pub user: UserId,
+    /// To whom.
+    pub client: ClientId,
+    /// For which backend.
+    pub resource: ResourceId,
+    /// To what.
+    pub scopes: ScopeSet,
+}
+
+/// What the user agreed to.
+#[derive(Debug)]
+pub(super) struct Agreed<'a> {
+    pub(super) scopes: ScopeSet,
+    pub(super) consent: Option<&'a Consent>,
+}
+
+/// A token rests on one consent record: of the live ones, the one that covers most, the user's own first.
+pub(super) fn agreed<'a>(
+    question: &Question<'_>,
+    exchange: Exchange<'a>,
+    subject: &ValidSubject<'_>,
+    resource: &Resource,
+    scopes: ScopeSet,
+    cut: &mut Vec<Cut>,
+    trace: &mut Trace,
+) -> Result<Agreed<'a>, Refusal> {
+    let Some(user) = subject.user() else {
+        trace.skip(&[Gate::Consent], "the subject is a client, no user is involved");
+        return Ok(Agreed { scopes, consent: None });
+    };
+    let client = &question.client.client.id;
+    let concerns =
+        |consent: &&Consent| consent.client == *client && consent.resource == resource.id && consent.speaks_for(user);
+    let all: Vec<&Consent> = exchange.consents.iter().filter(concerns).collect();
+    let covered = |consent: &Consent| scopes.iter().filter(|scope| consent.scopes.contains(scope)).count();
+    let best = all
+        .iter()
+        .filter(|consent| consent.is_live(question.now) && covered(consent) > 0)
+        .max_by_key(|consent| (covered(consent), matches!(consent.user, ConsentingUser::One(_)), consent.granted_at));
+    let Some(consent) = best else {
+        let reason = why_none(&all, &scopes, question.now);
+        let detail = format!("user {user} has not agreed to {scopes} at {} for {client}", resource.id);
+        let consent =
+            ConsentNeeded { user: user.clone(), client: client.clone(), resource: resource.id.clone(), scopes };
+        return Err(Refusal { consent: Some(Box::new(consent)), ..Refusal::new(reason, detail) });
+    };
+    let (scopes, missing) = scopes.partition(|scope| consent.scopes.contains(scope));
+    let dropped: Vec<Cut> =
+        missing.iter().map(|scope| Cut { scope: scope.clone(), reason: ReasonCode::ConsentMissing }).collect();
+    let by = match (&consent.user, consent.source) {
+        (ConsentingUser::Everyone, _) => "by an administrator for everyone",
+        (ConsentingUser::One(_), ConsentSource::Admin) => "recorded by an administrator",
+        (ConsentingUser::One(_), ConsentSource::User) => "by the user",
+    };
+    trace.pass_or_narrow(Gate::Consent, &dropped, format!("{} {by}", consent.id));
+    cut.extend(dropped);
+    Ok(Agreed { scopes, consent: Some(consent) })
+}
+
+fn why_none(all: &[&Consent], scopes: &ScopeSet, now: i64) -> ReasonCode {
+    let newest = all
+        .iter()
+        .filter(|consent| !consent.is_live(now) && scopes.iter().any(|scope| consent.scopes.contains(scope)))
+        .max_by_key(|consent| consent.granted_at);
+    match newest {
+        Some(consent) if consent.revoked_at.is_some() => ReasonCode::ConsentRevoked,
+        Some(_) => ReasonCode::ConsentExpired,
+        None => ReasonCode::ConsentMissing,
+    }
+}

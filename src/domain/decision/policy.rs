@@ -1,0 +1,127 @@
+//! Gate 10: Cedar policy, scope by scope.
+
+use super::subject::ValidSubject;
+use super::{Asked, Cut, Gate, GrantedSubject, Question, ReasonCode, Refusal, Trace};
+use crate::domain::client::GrantType;
+use crate::domain::delegation::ActChain;
+use crate::domain::policy::{PolicyQuestion, Principal, Verdict};
+use crate::domain::resource::Resource;
+use crate::domain::scope::ScopeSet;
+use std::collections::BTreeSet;
+
+/// What policy permits, and which policies did.
+#[derive(Debug)]
+pub(super) struct Permitted {
+    pub(super) scopes: ScopeSet,
+    pub(super) policies: Vec<String>,
+}
+
+/// For the subject of an exchange.
+pub(super) fn permitted(
+    question: &Question<'_>,
+    subject: &ValidSubject<'_>,
+    chain: Option<&ActChain>,
+    resource: &Resource,
+    scopes: ScopeSet,
+    cut: &mut Vec<Cut>,
+    trace: &mut Trace,
+) -> Result<Permitted, Refusal> {
+    let principal = match &subject.party {
+        GrantedSubject::User { id, idp, attributes, .. } => Principal::User { id, idp: idp.as_str(), attributes },
+        GrantedSubject::Client(id) => match question.registry.client(id) {
+            Some(entry) => Principal::Client(entry),
+            None => return Err(Refusal::new(ReasonCode::PolicyNotPermitted, format!("client {id} is gone"))),
+        },
+    };
+    let actors: Vec<String> = chain.iter().flat_map(|chain| chain.actors()).map(|actor| actor.sub.clone()).collect();
+    let policy_question = PolicyQuestion {
+        principal,
+        client: question.client,
+        resource,
+        actors: &actors,
+        grant: grant(question),
+        acr: subject.token.acr.as_deref(),
+        amr: &subject.token.amr,
+        auth_time: subject.token.auth_time,
+        now: question.now,
+    };
+    ask(question, &policy_question, scopes, cut, trace)
+}
+
+/// For a client that speaks for itself.
+pub(super) fn permitted_to_client(
+    question: &Question<'_>,
+    resource: &Resource,
+    scopes: ScopeSet,
+    cut: &mut Vec<Cut>,
+    trace: &mut Trace,
+) -> Result<Permitted, Refusal> {
+    let policy_question = PolicyQuestion {
+        principal: Principal::Client(question.client),
+        client: question.client,
+        resource,
+        actors: &[],
+        grant: grant(question),
+        acr: None,
+        amr: &[],
+        auth_time: None,
+        now: question.now,
+    };
+    ask(question, &policy_question, scopes, cut, trace)
+}
+
+fn grant(question: &Question<'_>) -> GrantType {
+    match question.asked {
+        Asked::Exchange(_) => GrantType::TokenExchange,
+        Asked::ClientCredentials => GrantType::ClientCredentials,
+    }
+}
+
+fn ask(
+    question: &Question<'_>,
+    policy_question: &PolicyQuestion<'_>,
+    scopes: ScopeSet,
+    cut: &mut Vec<Cut>,
+    trace: &mut Trace,
+) -> Result<Permitted, Refusal> {
+    let prepared = question.policies.prepare(policy_question);
+    let mut permitting = BTreeSet::new();
+    let mut dropped = Vec::new();
+    let mut notes = Vec::new();
+    let (kept, _) = scopes.partition(|scope| {
+        let (reason, note) = match prepared.verdict(scope) {
+            Verdict::Permitted(policies) => {
+                permitting.extend(policies);
+                return true;
+            }
+            Verdict::NotPermitted => (ReasonCode::PolicyNotPermitted, needs(policy_question.resource, scope)),
+            Verdict::Forbidden(policies) => {
+                (ReasonCode::PolicyForbidden, format!("{scope} is forbidden by {}", policies.join(", ")))
+            }
+        };
+        notes.push(note);
+        dropped.push(Cut { scope: scope.clone(), reason });
+        false
+    });
+    if kept.is_empty() {
+        let reason = dropped.iter().map(|cut| cut.reason).max().unwrap_or(ReasonCode::PolicyNotPermitted);
+        return Err(Refusal::new(reason, notes.join("; ")));
+    }
+    let policies: Vec<String> = permitting.into_iter().collect();
+    let mut note = format!("{kept} by {}", policies.join(", "));
+    if !notes.is_empty() {
+        note = format!("{note}; {}", notes.join("; "));
+    }
+    trace.pass_or_narrow(Gate::Policy, &dropped, note);
+    cut.extend(dropped);
+    Ok(Permitted { scopes: kept, policies })
+}
+
+/// Why no policy permits a scope, as far as its declaration tells.
+fn needs(resource: &Resource, scope: &crate::domain::scope::Scope) -> String {
+    match resource.scope(scope) {
+        Some(declared) if declared.policy.is_some() => format!("{scope} needs a policy of its own that permits it"),
+        Some(declared) if !declared.roles.is_empty() => format!("{scope} needs one of the roles {:?}", declared.roles),
+        Some(_) | None => format!("no policy permits {scope}"),
+    }
+}

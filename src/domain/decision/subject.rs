@@ -1,0 +1,257 @@
+//! Gates 3 and 4: the subject token is valid, and belongs to the client that presents it.
+
+use super::{Exchange, Gate, GrantedSubject, Question, ReasonCode, Refusal, Trace};
+use crate::domain::consent::Consent;
+use crate::domain::delegation::Actor;
+use crate::domain::identity_provider::{IdentityProvider, SubjectTokenRule};
+use crate::domain::names::{IdpId, UserId};
+use crate::domain::subject::{OwnToken, Subject, SubjectIssuer};
+
+/// A valid subject: the token, and the party it names here.
+#[derive(Debug)]
+pub(super) struct ValidSubject<'a> {
+    pub(super) token: &'a Subject,
+    pub(super) party: GrantedSubject,
+}
+
+impl ValidSubject<'_> {
+    pub(super) fn own(&self) -> Option<&OwnToken> {
+        match &self.token.issuer {
+            SubjectIssuer::Own(own) => Some(own),
+            SubjectIssuer::Idp(_) => None,
+        }
+    }
+
+    pub(super) fn user(&self) -> Option<&UserId> {
+        match &self.party {
+            GrantedSubject::User { id, .. } => Some(id),
+            GrantedSubject::Client(_) => None,
+        }
+    }
+
+    pub(super) fn txn(&self) -> Option<String> {
+        self.own().and_then(|own| own.txn.clone())
+    }
+
+    /// The consent of this hop, and those of the hops before, oldest first.
+    pub(super) fn grants(&self, consent: Option<&Consent>) -> (Option<String>, Vec<String>) {
+        let mut earlier: Vec<String> = self.own().map(|own| own.earlier_grants.clone()).unwrap_or_default();
+        earlier.extend(self.own().and_then(|own| own.grant_id.clone()));
+        let grant_id = consent.map(|consent| consent.id.clone());
+        earlier.retain(|id| Some(id) != grant_id.as_ref());
+        (grant_id, earlier)
+    }
+}
+
+pub(super) fn valid<'a>(
+    question: &Question<'_>,
+    exchange: Exchange<'a>,
+    trace: &mut Trace,
+) -> Result<ValidSubject<'a>, Refusal> {
+    let token = exchange.subject.map_err(Clone::clone)?;
+    let party = match &token.issuer {
+        SubjectIssuer::Idp(idp) => user_of_idp(question, idp, token)?,
+        SubjectIssuer::Own(own) => {
+            earlier_actors_are_active(question, token, own)?;
+            match &own.grant_id {
+                Some(grant_id) => known_user(exchange, token, grant_id, own, question.now)?,
+                None => client_itself(question, token)?,
+            }
+        }
+    };
+    if let GrantedSubject::User { id, .. } = &party
+        && question.registry.is_suspended(id)
+    {
+        return Err(Refusal::new(ReasonCode::UserSuspended, format!("user {id} is suspended")));
+    }
+    let issuer = match &token.issuer {
+        SubjectIssuer::Idp(idp) => format!("identity provider {idp}"),
+        SubjectIssuer::Own(_) => "this server".to_owned(),
+    };
+    let left = token.expires_at.saturating_sub(question.now);
+    trace.pass(Gate::SubjectToken, format!("{} of {issuer}, {left} seconds left", party.sub()));
+    Ok(ValidSubject { token, party })
+}
+
+fn user_of_idp(question: &Question<'_>, id: &IdpId, token: &Subject) -> Result<GrantedSubject, Refusal> {
+    let unknown = |detail: String| Refusal::new(ReasonCode::UserUnknown, detail);
+    let idp = question.registry.idp(id).ok_or_else(|| {
+        Refusal::new(ReasonCode::SubjectTokenIssuerUnknown, format!("identity provider {id} is not registered"))
+    })?;
+    let user: UserId =
+        format!("{}{}", idp.prefix(), token.sub).parse().map_err(|problem| unknown(format!("sub: {problem}")))?;
+    // A user must never be taken for a client nor the other way round (RFC 9700 §4.15).
+    if question.registry.client_by_name(user.as_str()).is_some() {
+        return Err(unknown(format!("{user} is the id of a client")));
+    }
+    Ok(GrantedSubject::User {
+        id: user,
+        idp: id.clone(),
+        idp_sub: token.sub.clone(),
+        attributes: token.attributes.clone(),
+    })
+}
+
+fn known_user(
+    exchange: Exchange<'_>,
+    token: &Subject,
+    grant_id: &str,
+    own: &OwnToken,
+    now: i64,
+) -> Result<GrantedSubject, Refusal> {
+    let user = exchange.known_user.filter(|user| user.id.as_str() == token.sub).ok_or_else(|| {
+        Refusal::new(ReasonCode::UserUnknown, "nothing is known of the user of this token".to_owned())
+    })?;
+    for id in own.earlier_grants.iter().map(String::as_str).chain([grant_id]) {
+        let consent = exchange.consents.iter().find(|consent| consent.id == id && consent.speaks_for(&user.id));
+        if !consent.is_some_and(|consent| consent.is_live(now)) {
+            let detail = format!("consent {id} was taken back, has ended, or is unknown");
+            return Err(Refusal::new(ReasonCode::SubjectRevoked, detail));
+        }
+    }
+    Ok(GrantedSubject::User {
+        id: user.id.clone(),
+        idp: user.idp.clone(),
+        idp_sub: user.idp_sub.clone(),
+        attributes: user.attributes.clone(),
+    })
+}
+
+fn client_itself(question: &Question<'_>, token: &Subject) -> Result<GrantedSubject, Refusal> {
+    let active = question.registry.client_by_name(&token.sub).filter(|entry| entry.suspended_at.is_none());
+    let entry = active.ok_or_else(|| {
+        Refusal::new(ReasonCode::SubjectActorStopped, "the subject is not a registered, active client".to_owned())
+    })?;
+    Ok(GrantedSubject::Client(entry.client.id.clone()))
+}
+
+fn earlier_actors_are_active(question: &Question<'_>, token: &Subject, own: &OwnToken) -> Result<(), Refusal> {
+    let in_chain = token.act.iter().flat_map(super::super::delegation::ActChain::actors);
+    let ours = in_chain.filter(|actor| actor.iss.as_deref() == Some(question.issuer)).map(|actor| actor.sub.as_str());
+    for id in ours.chain([own.client_id.as_str()]) {
+        if question.registry.client_by_name(id).is_none_or(|entry| entry.suspended_at.is_some()) {
+            let detail = format!("client {id} of the chain is suspended or removed");
+            return Err(Refusal::new(ReasonCode::SubjectActorStopped, detail));
+        }
+    }
+    Ok(())
+}
+
+/// The rule by which the client may present the token; none for our own tokens, which need no rule.
+pub(super) fn belongs_to_client<'a>(
+    question: &Question<'a>,
+    subject: &ValidSubject<'_>,
+    trace: &mut Trace,
+) -> Result<Option<&'a SubjectTokenRule>, Refusal> {
+    match &subject.token.issuer {
+        SubjectIssuer::Idp(id) => {
+            let idp = question.registry.idp(id).ok_or_else(|| {
+                Refusal::new(ReasonCode::SubjectTokenIssuerUnknown, format!("identity provider {id} is not registered"))
+            })?;
+            let rule = matching_rule(question, idp, subject.token)?;
+            let note =
+                format!("aud {} is accepted from {}", subject.token.audiences.join(" "), question.client.client.id);
+            trace.pass(Gate::SubjectOwner, note);
+            Ok(Some(rule))
+        }
+        SubjectIssuer::Own(own) => {
+            let note = own_token_belongs(question, subject, own)?;
+            trace.pass(Gate::SubjectOwner, note);
+            Ok(None)
+        }
+    }
+}
+
+/// The first rule that accepts the token; otherwise the refusal of the rule that came furthest.
+fn matching_rule<'a>(
+    question: &Question<'a>,
+    idp: &'a IdentityProvider,
+    token: &Subject,
+) -> Result<&'a SubjectTokenRule, Refusal> {
+    let mut furthest: Option<(u8, Refusal)> = None;
+    for rule in idp.subject_tokens.iter().filter(|rule| rule.token_type == token.token_type) {
+        match accepts(question, rule, token) {
+            Ok(()) => return Ok(rule),
+            Err((step, refusal)) => {
+                if furthest.as_ref().is_none_or(|(best, _)| step > *best) {
+                    furthest = Some((step, refusal));
+                }
+            }
+        }
+    }
+    Err(furthest.map_or_else(
+        || {
+            let detail = format!("identity provider {} has no rule for {}", idp.id, token.token_type.uri());
+            Refusal::new(ReasonCode::SubjectTokenTypeNotAccepted, detail)
+        },
+        |(_, refusal)| refusal,
+    ))
+}
+
+fn accepts(question: &Question<'_>, rule: &SubjectTokenRule, token: &Subject) -> Result<(), (u8, Refusal)> {
+    let client = &question.client.client.id;
+    // Every audience must be known: a token that is also good elsewhere is not ours to trade.
+    if token.audiences.is_empty() || !token.audiences.iter().all(|aud| rule.audiences.contains(aud)) {
+        let detail = format!("aud {:?} is not within the accepted {:?}", token.audiences, rule.audiences);
+        return Err((1, Refusal::new(ReasonCode::SubjectTokenAudienceForeign, detail)));
+    }
+    if !rule.clients.contains(client) {
+        let detail = format!("aud {:?} is accepted, but not from client {client}", token.audiences);
+        return Err((2, Refusal::new(ReasonCode::SubjectTokenAudienceForeign, detail)));
+    }
+    if let Some(azp) = &token.azp
+        && !rule.audiences.contains(azp)
+    {
+        let detail = format!("azp {azp:?} is not within the accepted {:?}", rule.audiences);
+        return Err((3, Refusal::new(ReasonCode::SubjectTokenAzpForeign, detail)));
+    }
+    if let Some((name, wanted)) =
+        rule.required_claims.iter().find(|(name, value)| token.named_claims.get(*name) != Some(*value))
+    {
+        let detail = format!("claim {name} must be {wanted:?}");
+        return Err((4, Refusal::new(ReasonCode::SubjectTokenClaimForeign, detail)));
+    }
+    if let Some(max_age) = rule.max_age_seconds {
+        let age = token.issued_at.map(|at| question.now.saturating_sub(at));
+        if age.is_none_or(|age| age > i64::from(max_age)) {
+            let age = age.map_or("without iat".to_owned(), |age| format!("{age} seconds old"));
+            let detail = format!("the token is {age}; at most {max_age} seconds are accepted");
+            return Err((5, Refusal::new(ReasonCode::SubjectTokenTooOld, detail)));
+        }
+    }
+    Ok(())
+}
+
+/// Our own token may be exchanged by the backend it is for, or by the client that it names (rule TX-35).
+fn own_token_belongs(question: &Question<'_>, subject: &ValidSubject<'_>, own: &OwnToken) -> Result<String, Refusal> {
+    let client = &question.client.client;
+    if let GrantedSubject::Client(id) = &subject.party {
+        return if client.may_act_for.contains(id) {
+            Ok(format!("{} may act for client {id}", client.id))
+        } else {
+            let detail = format!("{id} is not in may_act_for of client {}", client.id);
+            Err(Refusal::new(ReasonCode::WorkloadNotPermitted, detail))
+        };
+    }
+    if is_holder(question, subject.token, own) {
+        return Ok(format!("{} is the client that the token was issued to", client.id));
+    }
+    let addressed = subject.token.audiences.iter().find_map(|aud| {
+        let canonical = crate::domain::resource::canonical_uri(aud).ok()?;
+        question.registry.resource_by_audience(&canonical).filter(|resource| resource.clients.contains(&client.id))
+    });
+    if let Some(resource) = addressed {
+        Ok(format!("{} is a client of its audience {}", client.id, resource.id))
+    } else {
+        let detail = format!("{} is neither a client of the token's audience nor its actor", client.id);
+        Err(Refusal::new(ReasonCode::SubjectTokenNotAddressed, detail))
+    }
+}
+
+/// True if the requesting client is the token's current actor, or got it.
+pub(super) fn is_holder(question: &Question<'_>, token: &Subject, own: &OwnToken) -> bool {
+    let client = &question.client.client.id;
+    let current = token.act.as_ref().map(super::super::delegation::ActChain::current);
+    own.client_id == client.as_str()
+        || current.is_some_and(|actor| actor.is_same_party(&Actor::client(question.issuer, client)))
+}

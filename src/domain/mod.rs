@@ -1,0 +1,19 @@
+//! WHAT IS TRUE: the product's words and rules. No HTTP, SQL, JOSE, clock or I/O; `now` is an argument.
+
+pub mod change;
+pub mod client;
+pub mod consent;
+pub mod decision;
+pub mod delegation;
+pub mod event;
+pub mod identity_provider;
+pub mod limits;
+pub mod names;
+pub mod policy;
+pub mod registry;
+pub mod resource;
+pub mod scope;
+pub mod signing_key;
+pub mod subject;
+pub mod target;
+pub mod user;

@@ -1,0 +1,67 @@
+//! The target: for which backend a token is asked (RFC 8693 §2.1, RFC 8707).
+
+use super::registry::Registry;
+use super::resource::{InvalidAudience, Resource, canonical_uri};
+use std::sync::Arc;
+
+/// The `resource` and `audience` parameters, as sent. Both may repeat.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestedTargets {
+    /// Absolute URIs (RFC 8707).
+    pub resources: Vec<String>,
+    /// Names agreed with this server: a registry id or an identifier.
+    pub audiences: Vec<String>,
+}
+
+/// A backend, or this server itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A backend.
+    Resource(Arc<Resource>),
+    /// This server: the default audience of a client's own token.
+    Issuer,
+}
+
+/// Why the parameters name no single target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetProblem {
+    /// A `resource` that is not an absolute URI without fragment.
+    #[error("resource {0}")]
+    Malformed(InvalidAudience),
+    /// Not a registered backend.
+    #[error("{0:?} is not a registered resource")]
+    Unknown(String),
+    /// More than one backend (rule TX-07).
+    #[error("{0} different targets")]
+    Several(usize),
+}
+
+impl RequestedTargets {
+    /// True if no target was named.
+    pub fn is_empty(&self) -> bool {
+        self.resources.is_empty() && self.audiences.is_empty()
+    }
+
+    /// The one target that is named, or none if none is.
+    ///
+    /// # Errors
+    /// [`TargetProblem`]; several spellings of one backend are one target.
+    pub fn resolve(&self, registry: &Registry, issuer: &str) -> Result<Option<Target>, TargetProblem> {
+        let mut found: Vec<Target> = Vec::new();
+        let by_uri = self.resources.iter().map(|uri| (uri, canonical_uri(uri).map_err(TargetProblem::Malformed)));
+        let by_name =
+            self.audiences.iter().map(|name| (name, Ok(canonical_uri(name).unwrap_or_else(|_| name.clone()))));
+        for (sent, canonical) in by_uri.chain(by_name) {
+            let target = registry
+                .resource_by_audience(&canonical?)
+                .or_else(|| self.audiences.contains(sent).then(|| registry.resource_by_name(sent)).flatten())
+                .map(|resource| Target::Resource(Arc::clone(resource)))
+                .or_else(|| (sent == issuer).then_some(Target::Issuer))
+                .ok_or_else(|| TargetProblem::Unknown(sent.chars().take(512).collect()))?;
+            if !found.contains(&target) {
+                found.push(target);
+            }
+        }
+        if found.len() > 1 { Err(TargetProblem::Several(found.len())) } else { Ok(found.pop()) }
+    }
+}
