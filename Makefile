@@ -1,0 +1,75 @@
+# Every command of this project: `make help` lists them. Each recipe can be typed without make.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test install lint test-rust test-e2e attack chaos fuzz bench bench-growth check fmt
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+
+# Tests end, whatever happens: macOS has no timeout, and does without.
+LIMIT := $(if $(shell command -v timeout),timeout --kill-after=10)
+
+help: ## List the targets.
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: ## Run the three-party story on loopback; ARGS=--exit ends afterwards.
+	cargo run --locked --quiet -- demo $(ARGS)
+
+test: install $(if $(CI),lint) test-rust test-e2e ## Install what the tests need, and run all of them; in CI after lint.
+
+install: ## Install what the build and the tests need, where it is missing.
+	tests/install.sh
+
+lint: ## Formatting and clippy, as CI demands them.
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+test-rust: ## The Rust tests; ARGS is a filter.
+	cargo test --locked --no-run
+	$(and $(LIMIT),$(LIMIT) 900) cargo test --locked $(ARGS)
+
+test-e2e: ## A real identity provider, real clients and a real backend against the built binary.
+	cargo build --locked
+	tests/e2e/run.sh
+
+attack: ## Every attack by its id, chains spliced in every way, hops that must stop; ARGS=jose:: for some of them.
+	@echo "Each test sends its attack through the real router or a real socket, and expects the stated answer and one audit event."
+	cargo test --locked --no-run --test it
+	$(and $(LIMIT),$(LIMIT) 600) cargo test --locked --test it attacks::$(ARGS)
+
+check: lint ## All that needs no running: lint, documentation, dependencies (installs cargo-deny, which takes minutes).
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo deny --version || cargo install --locked cargo-deny
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+fmt: ## Format the code.
+	cargo fmt
+
+# Coverage for libFuzzer, by a pass that stable rustc has; sanitizers would need nightly.
+FUZZ_FLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
+FUZZ_TARGETS ?= token_form compact_jwt jwks registry_file basic_header
+FUZZ_SECONDS ?= 30
+FUZZ_HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+FUZZ_OUT := $(CARGO_TARGET_DIR)/fuzz
+
+# With --target, build scripts and macros are not instrumented. New inputs and findings stay in the target directory.
+fuzz: ## Fuzz each parser FUZZ_SECONDS=30; FUZZ_TARGETS picks; a finding ends it and names its file (docs/decisions/0016).
+	cp Cargo.lock fuzz/Cargo.lock
+	RUSTFLAGS='$(FUZZ_FLAGS)' cargo build --manifest-path fuzz/Cargo.toml --target-dir $(FUZZ_OUT) --target $(FUZZ_HOST)
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ_OUT)/corpus/$$target $(FUZZ_OUT)/findings; \
+		echo "== $$target, $(FUZZ_SECONDS) s"; \
+		$(and $(LIMIT),$(LIMIT) $$(($(FUZZ_SECONDS) + 60))) $(FUZZ_OUT)/$(FUZZ_HOST)/debug/$$target \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=16384 -print_final_stats=1 -verbosity=1 \
+			-artifact_prefix=$(FUZZ_OUT)/findings/$$target- \
+			$(FUZZ_OUT)/corpus/$$target fuzz/corpus/$$target 2>&1 | grep -vE '^(INFO|#[0-9]+.*(NEW|REDUCE))' | tail -n 40; \
+	done
+
+bench: install ## What one core does, beside other servers; BENCH_SECONDS=3 is quick, bench/bench.mjs has the settings.
+	bench/run.sh
+
+bench-growth: install ## The same load on more consents, clients, policies and audit events; bench/growth.mjs has the settings.
+	bench/run.sh growth.mjs
