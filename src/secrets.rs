@@ -23,6 +23,23 @@ pub fn random_id(prefix: &str) -> String {
     format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()))
 }
 
+/// `prefix`, an underscore, the time, and 128 random bits in base64url: ids in the order of their making.
+///
+/// An index over random ids is written all over; one over ordered ids grows at its end, which halves the cost of an
+/// audit event in the database. The time, Unix milliseconds in nine digits of base 36, tells nothing that `iat` does not.
+pub fn ordered_id(prefix: &str, at_ms: i64) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut rest = u64::try_from(at_ms).unwrap_or(0);
+    let mut time = [b'0'; 9];
+    for place in time.iter_mut().rev() {
+        let digit = usize::try_from(rest % 36).unwrap_or(0);
+        *place = DIGITS.get(digit).copied().unwrap_or(b'0');
+        rest /= 36;
+    }
+    let time: String = time.iter().copied().map(char::from).collect();
+    format!("{prefix}_{time}{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()))
+}
+
 /// SHA-256 in base64url: how opaque tokens and handles are stored.
 pub fn digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text))
@@ -57,6 +74,11 @@ impl SecretsKey {
     /// The base64 text, for the key file.
     pub fn to_base64(&self) -> SecretString {
         STANDARD.encode(self.0).into()
+    }
+
+    /// Tells this key from another one without telling anything of it.
+    pub fn fingerprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(self.derive("fingerprint")))
     }
 
     /// A key for one purpose: HMAC-SHA256 of the purpose's name.
@@ -131,6 +153,15 @@ mod tests {
         assert!(hash.starts_with("$argon2id$"));
         assert!(verify_client_secret(&hash, secret.expose_secret()));
         assert!(!verify_client_secret(&hash, other.expose_secret()));
+    }
+
+    #[test]
+    fn ordered_ids_sort_by_their_time_and_never_repeat() {
+        let ids =
+            [0, 1, 35, 36, 1_800_000_000_000, 1_800_000_000_001, i64::MAX / 100_000].map(|at| ordered_id("req", at));
+        assert!(ids.is_sorted_by(|a, b| a[..13] < b[..13]), "{ids:?}");
+        assert_ne!(ordered_id("req", 1), ordered_id("req", 1));
+        assert!(ids.iter().all(|id| id.len() == 35));
     }
 
     #[test]

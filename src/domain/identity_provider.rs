@@ -109,6 +109,10 @@ pub struct SubjectTokenRule {
     /// Claims that must have exactly this text, for example `hd` or `tid` of a multi-tenant provider.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub required_claims: BTreeMap<String, String>,
+    /// Each token, known by its `jti`, may be exchanged once per client (rule TX-42). Off by default, since LLM clients
+    /// exchange one ID token many times.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single_use: bool,
 }
 
 /// Where in a token the user's attributes are: JSON pointers (RFC 6901).

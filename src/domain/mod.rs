@@ -13,6 +13,7 @@ pub mod policy;
 pub mod registry;
 pub mod resource;
 pub mod scope;
+pub mod sent;
 pub mod signing_key;
 pub mod subject;
 pub mod target;

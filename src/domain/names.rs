@@ -75,7 +75,7 @@ name! {
     PolicyId, "policy id", slug
 }
 name! {
-    /// The user as backends see them, the `sub` of our tokens: 1 to 255 bytes without control characters.
+    /// The user as backends see them, the `sub` of our tokens: 1 to 255 bytes without control or invisible characters.
     UserId, "user id", printable
 }
 
@@ -102,10 +102,21 @@ fn slug(text: &str) -> Result<(), &'static str> {
 fn printable(text: &str) -> Result<(), &'static str> {
     match text.len() {
         0 => Err("is empty"),
-        1..=255 if text.chars().any(char::is_control) => Err("has a control character"),
+        1..=255 if text.chars().any(is_unseen) => Err("has a control or invisible character"),
         1..=255 => Ok(()),
         _ => Err("is longer than 255 bytes"),
     }
+}
+
+/// True for what cannot be seen, or turns the text around it: control characters, zero-width and bidirectional ones.
+/// Two names that look alike must not be two names (STANDARDS A57, A77).
+pub fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -129,7 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn a_user_id_with_a_control_character_is_refused() {
+    fn a_user_id_with_a_control_or_invisible_character_is_refused() {
+        assert!("corp|al\u{200b}ice".parse::<UserId>().is_err());
+        assert!("corp|\u{202e}ecila".parse::<UserId>().is_err());
+        assert!("corp|Zoë 王".parse::<UserId>().is_ok());
         assert!("corp|alice".parse::<UserId>().is_ok());
         assert!("corp|al\nice".parse::<UserId>().is_err());
     }

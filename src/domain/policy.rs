@@ -2,28 +2,26 @@
 //!
 //! A decision looks only at the policies that can apply: those that name the scope or its backend, and the general ones.
 
+mod compile;
+mod memo;
+#[cfg(test)]
+mod tests;
+
 use super::client::{Client, ClientEntry, GrantType};
-use super::names::{PolicyId, UserId};
+use super::names::{PolicyId, ResourceId, UserId};
 use super::registry::Registry;
-use super::resource::{Resource, ResourceScope};
+use super::resource::Resource;
 use super::scope::Scope;
 use super::user::UserAttributes;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cedar_policy::{
     AuthorizationError, Authorizer, Context, Decision, Effect, Entities, Entity, EntityId, EntityTypeName, EntityUid,
-    Policy, PolicySet as CedarSet, Request, ResourceConstraint, RestrictedExpression, Schema, ValidationMode,
-    Validator,
+    PolicySet as CedarSet, Request, RestrictedExpression,
 };
-use miette::Diagnostic;
+use memo::{Memo, Reads};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cell::OnceCell;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
-
-const SCHEMA: &str = include_str!("../../policies/schema.cedarschema");
-const BUILTIN: &str = include_str!("../../policies/builtin.cedar");
-const DEFAULT_PERMIT: &str = include_str!("../../policies/default_permit.cedar");
 
 /// Own Cedar text, as declared in the registry file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +81,7 @@ pub struct PolicyQuestion<'a> {
     pub client: &'a ClientEntry,
     /// The backend.
     pub resource: &'a Resource,
-    /// The `sub` of every actor of the chain, the current one first.
+    /// Every actor of the chain, the current one first: a client by its id, any other by issuer, space and `sub`.
     pub actors: &'a [String],
     /// The grant.
     pub grant: GrantType,
@@ -112,15 +110,17 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct PolicySet {
     slices: HashMap<String, Slice>,
+    backends: HashMap<ResourceId, Entity>,
     types: Types,
     hash: String,
+    memo: Memo,
 }
 
 #[derive(Debug)]
 struct Slice {
     policies: CedarSet,
-    scope: EntityUid,
-    entities: Vec<Entity>,
+    scope: Entity,
+    reads: Reads,
 }
 
 #[derive(Debug)]
@@ -133,10 +133,17 @@ struct Types {
 /// One question, ready to be asked for scope after scope.
 pub struct Prepared<'a> {
     set: &'a PolicySet,
-    resource: &'a Resource,
+    question: PolicyQuestion<'a>,
+    /// Made for the first scope whose verdict is not remembered.
+    asked: OnceCell<AskedOfCedar>,
+}
+
+/// A question in Cedar's terms, but for the scope.
+struct AskedOfCedar {
     principal: EntityUid,
     context: Context,
-    parties: Vec<Entity>,
+    /// The principal, the client and the backend.
+    entities: Vec<Entity>,
 }
 
 impl PolicySet {
@@ -150,23 +157,30 @@ impl PolicySet {
         default: PolicyDefault,
     ) -> Result<Self, Vec<PolicyProblem>> {
         let own: Vec<&PolicyText> = own.collect();
-        let own_policies = parse_own(&own)?;
-        let mut all = builtin(default);
+        let own_policies = compile::parse_own(&own)?;
+        let mut all = compile::builtin(default);
         all.extend(own_policies);
         let mut resources: Vec<&Resource> = resources.collect();
         resources.sort_by(|a, b| a.id.cmp(&b.id));
-        let hash = hash(&resources, &own, default);
+        let hash = compile::hash(&resources, &own, default);
         let slices = resources
             .iter()
             .flat_map(|resource| resource.scopes.iter().map(move |scope| (*resource, scope)))
-            .map(|(resource, scope)| (scope_name(resource, &scope.name), slice(resource, scope, &all)))
+            .map(|(resource, scope)| {
+                let policies = compile::slice(resource, scope, &all);
+                let reads = Reads::of(policies.policies());
+                let scope_entity = compile::scope_entity(resource, scope);
+                (scope_name(resource, &scope.name), Slice { policies, scope: scope_entity, reads })
+            })
             .collect();
+        let backends =
+            resources.iter().map(|resource| (resource.id.clone(), compile::resource_entity(resource))).collect();
         let types = Types {
             user: type_name("User"),
             client: type_name("Client"),
             r#use: EntityUid::from_type_name_and_id(type_name("Action"), EntityId::new("use")),
         };
-        Ok(Self { slices, types, hash })
+        Ok(Self { slices, backends, types, hash, memo: Memo::default() })
     }
 
     /// The set for a registry that was checked before.
@@ -182,10 +196,14 @@ impl PolicySet {
         &self.hash
     }
 
-    /// Readies a question.
+    /// Readies a question about scopes of its backend.
     pub fn prepare<'a>(&'a self, question: &PolicyQuestion<'a>) -> Prepared<'a> {
+        Prepared { set: self, question: *question, asked: OnceCell::new() }
+    }
+
+    fn in_cedars_terms(&self, question: &PolicyQuestion<'_>) -> AskedOfCedar {
         let client = self.client_entity(question.client);
-        let (principal, mut parties) = match question.principal {
+        let (principal, mut entities) = match question.principal {
             Principal::User { id, idp, attributes } => {
                 let user = self.user_entity(id, idp, attributes);
                 (user.uid(), vec![user])
@@ -197,8 +215,13 @@ impl PolicySet {
             }
         };
         let context = context(question, client.uid());
-        parties.push(client);
-        Prepared { set: self, resource: question.resource, principal, context, parties }
+        entities.push(client);
+        entities.extend(self.backends.get(&question.resource.id).cloned());
+        AskedOfCedar { principal, context, entities }
+    }
+
+    fn slice(&self, resource: &Resource, scope: &Scope) -> Option<&Slice> {
+        self.slices.get(&scope_name(resource, scope))
     }
 
     fn user_entity(&self, id: &UserId, idp: &str, attributes: &UserAttributes) -> Entity {
@@ -227,20 +250,38 @@ impl PolicySet {
 }
 
 impl Prepared<'_> {
+    /// Own policies that could permit a scope to somebody, in order: where to look when none did.
+    pub fn candidates(&self, scope: &Scope) -> Vec<String> {
+        let policies =
+            self.set.slice(self.question.resource, scope).into_iter().flat_map(|slice| slice.policies.policies());
+        let mut own: Vec<String> = policies
+            .filter(|policy| policy.effect() == Effect::Permit)
+            .map(|policy| policy.id().to_string())
+            .filter(|id| !id.starts_with("builtin."))
+            .collect();
+        own.sort();
+        own
+    }
+
     /// What policy says of one scope of the backend. Fails closed: a scope it does not know is not permitted.
     pub fn verdict(&self, scope: &Scope) -> Verdict {
-        let Some(slice) = self.set.slices.get(&scope_name(self.resource, scope)) else {
+        let Some(slice) = self.set.slice(self.question.resource, scope) else {
             return Verdict::NotPermitted;
         };
-        let request = Request::new(
-            self.principal.clone(),
-            self.set.types.r#use.clone(),
-            slice.scope.clone(),
-            self.context.clone(),
-            None,
-        );
-        let entities = slice.entities.iter().chain(&self.parties).cloned();
-        let (Ok(request), Ok(entities)) = (request, Entities::from_entities(entities, None)) else {
+        let key = memo::key(&self.question, &scope_name(self.question.resource, scope), slice.reads);
+        self.set.memo.recall_or(key, || self.evaluate(slice))
+    }
+
+    fn evaluate(&self, slice: &Slice) -> Verdict {
+        let asked = self.asked.get_or_init(|| self.set.in_cedars_terms(&self.question));
+        // The scope's own entity and no other scope's: what else is asked for has no part in its verdict.
+        let entities = asked.entities.iter().chain([&slice.scope]).cloned();
+        let Ok(entities) = Entities::from_entities(entities, None) else {
+            return Verdict::NotPermitted;
+        };
+        let (principal, context) = (asked.principal.clone(), asked.context.clone());
+        let request = Request::new(principal, self.set.types.r#use.clone(), slice.scope.uid(), context, None);
+        let Ok(request) = request else {
             return Verdict::NotPermitted;
         };
         let response = Authorizer::new().is_authorized(&request, &slice.policies, &entities);
@@ -286,133 +327,15 @@ fn entity(uid: EntityUid, members: HashMap<String, RestrictedExpression>, parent
 
 fn context(question: &PolicyQuestion<'_>, client: EntityUid) -> Context {
     let depth = i64::try_from(question.actors.len()).unwrap_or(i64::MAX);
-    let grant = match question.grant {
-        GrantType::TokenExchange => "token_exchange",
-        GrantType::ClientCredentials => "client_credentials",
-        GrantType::AuthorizationCode => "authorization_code",
-        GrantType::RefreshToken => "refresh_token",
-    };
     let mut pairs = vec![
         ("client".to_owned(), RestrictedExpression::new_entity_uid(client)),
         ("actors".to_owned(), texts(question.actors)),
         ("depth".to_owned(), RestrictedExpression::new_long(depth)),
-        ("grant".to_owned(), text(grant)),
+        ("grant".to_owned(), text(memo::grant_name(question.grant))),
         ("now".to_owned(), RestrictedExpression::new_long(question.now)),
         ("amr".to_owned(), texts(question.amr)),
     ];
     pairs.extend(question.acr.map(|acr| ("acr".to_owned(), text(acr))));
     pairs.extend(question.auth_time.map(|at| ("auth_time".to_owned(), RestrictedExpression::new_long(at))));
     Context::from_pairs(pairs).expect("member names are distinct")
-}
-
-fn builtin(default: PolicyDefault) -> Vec<Policy> {
-    let parse = |id: &str, source: &str| {
-        Policy::parse(Some(cedar_policy::PolicyId::new(id)), source).expect("a built-in policy parses")
-    };
-    let mut policies = vec![parse("builtin.roles", BUILTIN)];
-    if default == PolicyDefault::Permit {
-        policies.push(parse("builtin.default", DEFAULT_PERMIT));
-    }
-    policies
-}
-
-/// The own policies under their registry names; a text with several is `id.1`, `id.2` and so on.
-fn parse_own(own: &[&PolicyText]) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
-    let (schema, _) = Schema::from_cedarschema_str(SCHEMA).expect("the schema parses");
-    let validator = Validator::new(schema);
-    let mut policies = Vec::new();
-    let mut problems = Vec::new();
-    for declared in own {
-        let problem = |error: &dyn Diagnostic| PolicyProblem {
-            policy: declared.id.clone(),
-            line: line_of(error, &declared.cedar),
-            message: one_line(error),
-        };
-        let set = match CedarSet::from_str(&declared.cedar) {
-            Ok(set) => set,
-            Err(errors) => {
-                problems.extend(errors.iter().map(|error| problem(error)));
-                continue;
-            }
-        };
-        if set.num_of_templates() > 0 {
-            let message = "policy templates (?principal, ?resource) are not supported".to_owned();
-            problems.push(PolicyProblem { policy: declared.id.clone(), line: 1, message });
-            continue;
-        }
-        if set.policies().next().is_none() {
-            let message = "holds no policy".to_owned();
-            problems.push(PolicyProblem { policy: declared.id.clone(), line: 1, message });
-            continue;
-        }
-        let validation = validator.validate(&set, ValidationMode::Strict);
-        problems.extend(validation.validation_errors().map(|error| problem(error)));
-        let count = set.policies().count();
-        // Cedar numbers them policy0, policy1, ... in the order of the text.
-        let mut numbered: BTreeMap<usize, &Policy> = BTreeMap::new();
-        for policy in set.policies() {
-            let number = policy.id().to_string().trim_start_matches("policy").parse().unwrap_or(usize::MAX);
-            numbered.insert(number, policy);
-        }
-        policies.extend(numbered.values().enumerate().map(|(index, policy)| {
-            let id = if count == 1 { declared.id.to_string() } else { format!("{}.{}", declared.id, index + 1) };
-            policy.new_id(cedar_policy::PolicyId::new(id))
-        }));
-    }
-    if problems.is_empty() { Ok(policies) } else { Err(problems) }
-}
-
-fn line_of(error: &dyn Diagnostic, source: &str) -> usize {
-    let offset = error.labels().and_then(|mut labels| labels.next()).map_or(0, |label| label.offset());
-    1 + source.bytes().take(offset).filter(|byte| *byte == b'\n').count()
-}
-
-fn one_line(error: &dyn Diagnostic) -> String {
-    let label = error.labels().and_then(|mut labels| labels.next()).and_then(|label| label.label().map(str::to_owned));
-    let help = error.help().map(|help| help.to_string());
-    let mut message = error.to_string();
-    for more in [label, help].into_iter().flatten().filter(|more| !more.is_empty()) {
-        message.push_str("; ");
-        message.push_str(&more);
-    }
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn slice(resource: &Resource, scope: &ResourceScope, all: &[Policy]) -> Slice {
-    let resource_uid = EntityUid::from_type_name_and_id(type_name("Resource"), EntityId::new(resource.id.as_str()));
-    let scope_uid =
-        EntityUid::from_type_name_and_id(type_name("Scope"), EntityId::new(scope_name(resource, &scope.name)));
-    let can_apply = |policy: &&Policy| match policy.resource_constraint() {
-        ResourceConstraint::Any | ResourceConstraint::Is(_) => true,
-        ResourceConstraint::Eq(uid) => uid == scope_uid,
-        ResourceConstraint::In(uid) | ResourceConstraint::IsIn(_, uid) => uid == scope_uid || uid == resource_uid,
-    };
-    let policies = CedarSet::from_policies(all.iter().filter(can_apply).cloned()).expect("policy ids are distinct");
-    let backend = entity(
-        resource_uid.clone(),
-        HashMap::from([("audience".to_owned(), text(resource.audience.as_str()))]),
-        HashSet::new(),
-    );
-    let declared = entity(
-        scope_uid.clone(),
-        HashMap::from([
-            ("access".to_owned(), text(scope.access.as_str())),
-            ("roles".to_owned(), texts(&scope.roles)),
-            ("explicit".to_owned(), RestrictedExpression::new_bool(scope.policy.is_some())),
-        ]),
-        HashSet::from([resource_uid]),
-    );
-    Slice { policies, scope: scope_uid, entities: vec![backend, declared] }
-}
-
-fn hash(resources: &[&Resource], own: &[&PolicyText], default: PolicyDefault) -> String {
-    let mut own: Vec<&&PolicyText> = own.iter().collect();
-    own.sort_by(|a, b| a.id.cmp(&b.id));
-    let scopes: Vec<_> = resources
-        .iter()
-        .flat_map(|resource| resource.scopes.iter().map(move |scope| (scope_name(resource, &scope.name), scope)))
-        .map(|(name, scope)| (name, scope.access.as_str(), &scope.roles, scope.policy.is_some()))
-        .collect();
-    let all = serde_json::to_vec(&(SCHEMA, BUILTIN, DEFAULT_PERMIT, default, own, scopes)).expect("texts serialize");
-    URL_SAFE_NO_PAD.encode(Sha256::digest(all))
 }

@@ -1,5 +1,6 @@
 //! Scopes: what a token lets its bearer do at one backend (RFC 6749 §3.3).
 
+use super::sent::looks_secret;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::collections::btree_set;
@@ -8,10 +9,15 @@ use std::str::FromStr;
 
 /// A text that is not a scope, or not a list of scopes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\'")]
+#[error(
+    "a scope is 1 to 128 printable ASCII characters without space, '\"' and '\\', and nothing that looks like a token or \
+     a secret"
+)]
 pub struct InvalidScope;
 
 /// One scope token: printable ASCII without space, `"` or `\` (RFC 6749 §3.3), at most 128 characters.
+///
+/// Scopes are written into logs and events, so what looks like a token or a secret is none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(String);
@@ -24,7 +30,8 @@ impl Scope {
 }
 
 fn is_scope_token(text: &str) -> bool {
-    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    (1..=128).contains(&text.len()) && text.bytes().all(is_allowed) && !looks_secret(text)
 }
 
 impl FromStr for Scope {
@@ -91,6 +98,14 @@ impl ScopeSet {
     pub fn partition(self, mut keep: impl FnMut(&Scope) -> bool) -> (Self, Self) {
         let (kept, cut) = self.0.into_iter().partition(|scope| keep(scope));
         (Self(kept), Self(cut))
+    }
+}
+
+impl<'a> IntoIterator for &'a ScopeSet {
+    type Item = &'a Scope;
+    type IntoIter = btree_set::Iter<'a, Scope>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::registry::Registry;
 use super::resource::{InvalidAudience, Resource, canonical_uri};
+use super::sent::repeatable;
 use std::sync::Arc;
 
 /// The `resource` and `audience` parameters, as sent. Both may repeat.
@@ -29,7 +30,7 @@ pub enum TargetProblem {
     #[error("resource {0}")]
     Malformed(InvalidAudience),
     /// Not a registered backend.
-    #[error("{0:?} is not a registered resource")]
+    #[error("{} is not a registered resource", repeatable(.0))]
     Unknown(String),
     /// More than one backend (rule TX-07).
     #[error("{0} different targets")]
@@ -57,7 +58,7 @@ impl RequestedTargets {
                 .or_else(|| self.audiences.contains(sent).then(|| registry.resource_by_name(sent)).flatten())
                 .map(|resource| Target::Resource(Arc::clone(resource)))
                 .or_else(|| (sent == issuer).then_some(Target::Issuer))
-                .ok_or_else(|| TargetProblem::Unknown(sent.chars().take(512).collect()))?;
+                .ok_or_else(|| TargetProblem::Unknown(sent.clone()))?;
             if !found.contains(&target) {
                 found.push(target);
             }

@@ -4,7 +4,7 @@ use super::names::{IdpId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// What the identity provider said of a user, and what policies may look at.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UserAttributes {
     /// Role names, as found at the provider's `roles` pointer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -2,6 +2,7 @@
 
 use super::subject::ValidSubject;
 use super::{Cut, Exchange, Gate, Question, ReasonCode, Refusal, Trace};
+use crate::domain::client::ConsentMode;
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::names::{ClientId, ResourceId, UserId};
 use crate::domain::resource::Resource;
@@ -48,7 +49,7 @@ pub(super) fn agreed<'a>(
     let covered = |consent: &Consent| scopes.iter().filter(|scope| consent.scopes.contains(scope)).count();
     let best = all
         .iter()
-        .filter(|consent| consent.is_live(question.now) && covered(consent) > 0)
+        .filter(|consent| holds(question, consent) && covered(consent) > 0)
         .max_by_key(|consent| (covered(consent), matches!(consent.user, ConsentingUser::One(_)), consent.granted_at));
     let Some(consent) = best else {
         let reason = why_none(&all, &scopes, question.now);
@@ -68,6 +69,18 @@ pub(super) fn agreed<'a>(
     trace.pass_or_narrow(Gate::Consent, &dropped, format!("{} {by}", consent.id));
     cut.extend(dropped);
     Ok(Agreed { scopes, consent: Some(consent) })
+}
+
+/// True while a consent counts. One for everyone counts only while the client is declared with `consent = "admin"`:
+/// a client that went back to asking each user must ask.
+pub(super) fn holds(question: &Question<'_>, consent: &Consent) -> bool {
+    let declared = match consent.user {
+        ConsentingUser::One(_) => true,
+        ConsentingUser::Everyone => {
+            question.registry.client(&consent.client).is_some_and(|entry| entry.client.consent == ConsentMode::Admin)
+        }
+    };
+    declared && consent.is_live(question.now)
 }
 
 fn why_none(all: &[&Consent], scopes: &ScopeSet, now: i64) -> ReasonCode {

@@ -96,6 +96,14 @@ impl Decision {
         trace.refuse(&refusal);
         Self { trace, outcome: Err(refusal) }
     }
+
+    /// Turns a grant into a refusal by a fact that only the database could tell. The trace reads as if the gate of the
+    /// reason had known it.
+    pub fn refuse_after_all(&mut self, refusal: Refusal) {
+        self.trace.back_to(refusal.reason.gate());
+        self.trace.refuse(&refusal);
+        self.outcome = Err(refusal);
+    }
 }
 
 /// Why it was refused.
@@ -182,6 +190,9 @@ pub struct Granted {
     pub earlier_grants: Vec<String>,
     /// The transaction of the subject token; a new one begins if absent.
     pub txn: Option<String>,
+    /// The provider and the `jti` of a subject token that this client may exchange only once: record the use, or refuse
+    /// with [`ReasonCode::SubjectTokenReplayed`] if it is recorded already.
+    pub single_use: Option<(IdpId, String)>,
     /// When and how the user signed in.
     pub auth_time: Option<i64>,
     /// See `auth_time`.
@@ -234,6 +245,7 @@ fn decide_exchange(question: &Question<'_>, exchange: Exchange<'_>, trace: &mut 
         grant_id,
         earlier_grants,
         txn: subject.txn(),
+        single_use: subject.single_use(rule),
         auth_time: subject.token.auth_time,
         acr: subject.token.acr.clone(),
         amr: subject.token.amr.clone(),
@@ -263,6 +275,7 @@ fn decide_client_credentials(question: &Question<'_>, trace: &mut Trace) -> Resu
         grant_id: None,
         earlier_grants: Vec::new(),
         txn: None,
+        single_use: None,
         auth_time: None,
         acr: None,
         amr: Vec::new(),

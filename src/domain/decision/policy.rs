@@ -3,10 +3,10 @@
 use super::subject::ValidSubject;
 use super::{Asked, Cut, Gate, GrantedSubject, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::GrantType;
-use crate::domain::delegation::ActChain;
+use crate::domain::delegation::{ActChain, Actor};
 use crate::domain::policy::{PolicyQuestion, Principal, Verdict};
 use crate::domain::resource::Resource;
-use crate::domain::scope::ScopeSet;
+use crate::domain::scope::{Scope, ScopeSet};
 use std::collections::BTreeSet;
 
 /// What policy permits, and which policies did.
@@ -28,12 +28,13 @@ pub(super) fn permitted(
 ) -> Result<Permitted, Refusal> {
     let principal = match &subject.party {
         GrantedSubject::User { id, idp, attributes, .. } => Principal::User { id, idp: idp.as_str(), attributes },
-        GrantedSubject::Client(id) => match question.registry.client(id) {
+        GrantedSubject::Client(id) => match subject.client(question) {
             Some(entry) => Principal::Client(entry),
             None => return Err(Refusal::new(ReasonCode::PolicyNotPermitted, format!("client {id} is gone"))),
         },
     };
-    let actors: Vec<String> = chain.iter().flat_map(|chain| chain.actors()).map(|actor| actor.sub.clone()).collect();
+    let actors: Vec<String> =
+        chain.iter().flat_map(|chain| chain.actors()).map(|actor| name_of(question.issuer, actor)).collect();
     let policy_question = PolicyQuestion {
         principal,
         client: question.client,
@@ -70,6 +71,15 @@ pub(super) fn permitted_to_client(
     ask(question, &policy_question, scopes, cut, trace)
 }
 
+/// An actor as policies name it. One in somebody else's words is named with its issuer and a space, which no client
+/// id has, so that it cannot pass for a client of ours.
+fn name_of(issuer: &str, actor: &Actor) -> String {
+    match &actor.iss {
+        Some(iss) if iss == issuer => actor.sub.clone(),
+        Some(_) | None => format!("{} {}", actor.iss.as_deref().unwrap_or_default(), actor.sub),
+    }
+}
+
 fn grant(question: &Question<'_>) -> GrantType {
     match question.asked {
         Asked::Exchange(_) => GrantType::TokenExchange,
@@ -94,7 +104,10 @@ fn ask(
                 permitting.extend(policies);
                 return true;
             }
-            Verdict::NotPermitted => (ReasonCode::PolicyNotPermitted, needs(policy_question.resource, scope)),
+            Verdict::NotPermitted => {
+                let candidates = prepared.candidates(scope);
+                (ReasonCode::PolicyNotPermitted, needs(policy_question.resource, scope, &candidates))
+            }
             Verdict::Forbidden(policies) => {
                 (ReasonCode::PolicyForbidden, format!("{scope} is forbidden by {}", policies.join(", ")))
             }
@@ -103,6 +116,9 @@ fn ask(
         dropped.push(Cut { scope: scope.clone(), reason });
         false
     });
+    if dropped.iter().any(|cut| cut.reason == ReasonCode::PolicyNotPermitted) {
+        notes.extend(held_roles(policy_question.principal));
+    }
     if kept.is_empty() {
         let reason = dropped.iter().map(|cut| cut.reason).max().unwrap_or(ReasonCode::PolicyNotPermitted);
         return Err(Refusal::new(reason, notes.join("; ")));
@@ -117,11 +133,21 @@ fn ask(
     Ok(Permitted { scopes: kept, policies })
 }
 
-/// Why no policy permits a scope, as far as its declaration tells.
-fn needs(resource: &Resource, scope: &crate::domain::scope::Scope) -> String {
-    match resource.scope(scope) {
+/// Why no policy permits a scope: what its declaration asks for, and the own policies that were asked in vain.
+fn needs(resource: &Resource, scope: &Scope, candidates: &[String]) -> String {
+    let needs = match resource.scope(scope) {
         Some(declared) if declared.policy.is_some() => format!("{scope} needs a policy of its own that permits it"),
         Some(declared) if !declared.roles.is_empty() => format!("{scope} needs one of the roles {:?}", declared.roles),
         Some(_) | None => format!("no policy permits {scope}"),
+    };
+    if candidates.is_empty() { needs } else { format!("{needs}, and {} did not", candidates.join(", ")) }
+}
+
+/// What the user has instead; nothing for a client, which never has roles.
+fn held_roles(principal: Principal<'_>) -> Option<String> {
+    match principal {
+        Principal::User { attributes, .. } if attributes.roles.is_empty() => Some("the user has no roles".to_owned()),
+        Principal::User { attributes, .. } => Some(format!("the user has the roles {:?}", attributes.roles)),
+        Principal::Client(_) => None,
     }
 }

@@ -224,6 +224,10 @@ reasons! {
         "Client authentication failed.",
         "A client assertion with this jti was used before.",
         "Sign a new assertion with a new jti for every request.";
+    ClientCheckBusy = "client_check_busy", Client, TemporarilyUnavailable,
+        "The server is busy; try again.",
+        "Too many client secrets are being checked for the first time at once.",
+        "The request may be sent again; a secret that was checked once is answered at once.";
     ClientKeysUnavailable = "client_keys_unavailable", Client, TemporarilyUnavailable,
         "The keys of the client cannot be fetched at the moment.",
         "The client's jwks_uri does not answer and no earlier copy is at hand.",
@@ -329,7 +333,11 @@ reasons! {
     SubjectTokenClaimForeign = "subject_token_claim_foreign", SubjectOwner, InvalidRequest,
         "The subject_token is not accepted from this client.",
         "A claim that the rule requires is missing or different.",
-        "See required_claims of the rule.";
+        "See required_claims of the rule; a single_use rule requires jti.";
+    SubjectTokenReplayed = "subject_token_replayed", SubjectOwner, InvalidRequest,
+        "The subject_token is not accepted from this client.",
+        "The rule says single_use, and this client exchanged a token of this jti before.",
+        "Get a fresh token, or take single_use out of the rule.";
     SubjectTokenTooOld = "subject_token_too_old", SubjectOwner, InvalidRequest,
         "The subject_token is not accepted from this client.",
         "iat is missing or further back than the provider's max_age_seconds.",

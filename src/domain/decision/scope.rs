@@ -7,6 +7,7 @@ use crate::domain::client::ClientEntry;
 use crate::domain::identity_provider::{SubjectScope, SubjectTokenRule};
 use crate::domain::resource::Resource;
 use crate::domain::scope::{Scope, ScopeSet};
+use std::sync::Arc;
 
 /// Scopes that survive, and those that were cut.
 pub(super) fn within_ceilings(
@@ -22,8 +23,12 @@ pub(super) fn within_ceilings(
     if actor.client.id != question.client.client.id {
         scopes = keep(scopes, ReasonCode::ScopeBeyondClient, &mut cut, |scope| has(actor, resource, scope));
     }
+    if let Some(client) = subject.client(question) {
+        scopes = keep(scopes, ReasonCode::ScopeBeyondSubject, &mut cut, |scope| has(client, resource, scope));
+    }
+    let sources: Vec<_> = sources(question, subject).collect();
     scopes = keep(scopes, ReasonCode::ScopeBeyondSubject, &mut cut, |scope| {
-        subject_has(question, subject, rule, resource, scope)
+        subject_has(subject, rule, &sources, resource, scope)
     });
     finish(scopes, cut, trace)
 }
@@ -74,9 +79,9 @@ fn has(client: &ClientEntry, resource: &Resource, scope: &Scope) -> bool {
 /// A provider's token limits by its `scope` claim if it has one. Our own token limits at its own backend; at another
 /// one it limits the scopes whose names both backends know, so that none is gained on the way.
 fn subject_has(
-    question: &Question<'_>,
     subject: &ValidSubject<'_>,
     rule: Option<&SubjectTokenRule>,
+    sources: &[&Arc<Resource>],
     resource: &Resource,
     scope: &Scope,
 ) -> bool {
@@ -84,7 +89,7 @@ fn subject_has(
     if let Some(rule) = rule {
         return subject.token.scope.is_none() || rule.scope == SubjectScope::Ignored || claimed(scope);
     }
-    let shared = sources(question, subject).any(|source| source.id == resource.id || source.scope(scope).is_some());
+    let shared = sources.iter().any(|source| source.id == resource.id || source.scope(scope).is_some());
     !shared || claimed(scope)
 }
 

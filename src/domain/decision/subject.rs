@@ -1,8 +1,11 @@
 //! Gates 3 and 4: the subject token is valid, and belongs to the client that presents it.
 
+use super::consent::holds;
+use super::target::sources;
 use super::{Exchange, Gate, GrantedSubject, Question, ReasonCode, Refusal, Trace};
+use crate::domain::client::ClientEntry;
 use crate::domain::consent::Consent;
-use crate::domain::delegation::Actor;
+use crate::domain::delegation::{ActChain, Actor};
 use crate::domain::identity_provider::{IdentityProvider, SubjectTokenRule};
 use crate::domain::names::{IdpId, UserId};
 use crate::domain::subject::{OwnToken, Subject, SubjectIssuer};
@@ -29,6 +32,24 @@ impl ValidSubject<'_> {
         }
     }
 
+    /// The client that the subject is, if it is no user.
+    pub(super) fn client<'q>(&self, question: &Question<'q>) -> Option<&'q ClientEntry> {
+        match &self.party {
+            GrantedSubject::User { .. } => None,
+            GrantedSubject::Client(id) => question.registry.client(id).map(AsRef::as_ref),
+        }
+    }
+
+    /// What must not be exchanged by this client again, if the rule says so.
+    pub(super) fn single_use(&self, rule: Option<&SubjectTokenRule>) -> Option<(IdpId, String)> {
+        match (&self.token.issuer, &self.token.jti) {
+            (SubjectIssuer::Idp(idp), Some(jti)) if rule.is_some_and(|rule| rule.single_use) => {
+                Some((idp.clone(), jti.clone()))
+            }
+            (SubjectIssuer::Idp(_) | SubjectIssuer::Own(_), _) => None,
+        }
+    }
+
     pub(super) fn txn(&self) -> Option<String> {
         self.own().and_then(|own| own.txn.clone())
     }
@@ -49,15 +70,13 @@ pub(super) fn valid<'a>(
     trace: &mut Trace,
 ) -> Result<ValidSubject<'a>, Refusal> {
     let token = exchange.subject.map_err(Clone::clone)?;
+    earlier_actors_are_active(question, token)?;
     let party = match &token.issuer {
         SubjectIssuer::Idp(idp) => user_of_idp(question, idp, token)?,
-        SubjectIssuer::Own(own) => {
-            earlier_actors_are_active(question, token, own)?;
-            match &own.grant_id {
-                Some(grant_id) => known_user(exchange, token, grant_id, own, question.now)?,
-                None => client_itself(question, token)?,
-            }
-        }
+        SubjectIssuer::Own(own) => match &own.grant_id {
+            Some(grant_id) => known_user(question, exchange, token, grant_id, own)?,
+            None => client_itself(question, token)?,
+        },
     };
     if let GrantedSubject::User { id, .. } = &party
         && question.registry.is_suspended(id)
@@ -74,16 +93,11 @@ pub(super) fn valid<'a>(
 }
 
 fn user_of_idp(question: &Question<'_>, id: &IdpId, token: &Subject) -> Result<GrantedSubject, Refusal> {
-    let unknown = |detail: String| Refusal::new(ReasonCode::UserUnknown, detail);
-    let idp = question.registry.idp(id).ok_or_else(|| {
-        Refusal::new(ReasonCode::SubjectTokenIssuerUnknown, format!("identity provider {id} is not registered"))
-    })?;
-    let user: UserId =
-        format!("{}{}", idp.prefix(), token.sub).parse().map_err(|problem| unknown(format!("sub: {problem}")))?;
-    // A user must never be taken for a client nor the other way round (RFC 9700 §4.15).
-    if question.registry.client_by_name(user.as_str()).is_some() {
-        return Err(unknown(format!("{user} is the id of a client")));
-    }
+    let idp = registered(question, id)?;
+    let user: UserId = format!("{}{}", idp.prefix(), token.sub)
+        .parse()
+        .map_err(|problem| Refusal::new(ReasonCode::UserUnknown, format!("sub: {problem}")))?;
+    is_no_client(question, &user)?;
     Ok(GrantedSubject::User {
         id: user,
         idp: id.clone(),
@@ -92,19 +106,36 @@ fn user_of_idp(question: &Question<'_>, id: &IdpId, token: &Subject) -> Result<G
     })
 }
 
+fn registered<'a>(question: &Question<'a>, id: &IdpId) -> Result<&'a IdentityProvider, Refusal> {
+    question.registry.idp(id).map(AsRef::as_ref).ok_or_else(|| {
+        Refusal::new(ReasonCode::SubjectTokenIssuerUnknown, format!("identity provider {id} is not registered"))
+    })
+}
+
+/// A user must never be taken for a client nor the other way round (RFC 9700 §4.15).
+fn is_no_client(question: &Question<'_>, user: &UserId) -> Result<(), Refusal> {
+    match question.registry.client_by_name(user.as_str()) {
+        Some(_) => Err(Refusal::new(ReasonCode::UserUnknown, format!("{user} is the id of a client"))),
+        None => Ok(()),
+    }
+}
+
+/// The user of our own token, by what we remember: still vouched for, and every consent on the way still holds.
 fn known_user(
+    question: &Question<'_>,
     exchange: Exchange<'_>,
     token: &Subject,
     grant_id: &str,
     own: &OwnToken,
-    now: i64,
 ) -> Result<GrantedSubject, Refusal> {
     let user = exchange.known_user.filter(|user| user.id.as_str() == token.sub).ok_or_else(|| {
         Refusal::new(ReasonCode::UserUnknown, "nothing is known of the user of this token".to_owned())
     })?;
+    registered(question, &user.idp)?;
+    is_no_client(question, &user.id)?;
     for id in own.earlier_grants.iter().map(String::as_str).chain([grant_id]) {
         let consent = exchange.consents.iter().find(|consent| consent.id == id && consent.speaks_for(&user.id));
-        if !consent.is_some_and(|consent| consent.is_live(now)) {
+        if !consent.is_some_and(|consent| carries_on(question, exchange, consent)) {
             let detail = format!("consent {id} was taken back, has ended, or is unknown");
             return Err(Refusal::new(ReasonCode::SubjectRevoked, detail));
         }
@@ -117,6 +148,33 @@ fn known_user(
     })
 }
 
+/// True while a consent holds, or the one that replaced it does: a user who agrees to more takes nothing back.
+///
+/// What replaces a consent is recorded in the second in which the earlier one ends. After a consent was taken back, a
+/// later one does not revive the tokens that rested on it.
+fn carries_on(question: &Question<'_>, exchange: Exchange<'_>, consent: &Consent) -> bool {
+    // More replacements than anybody makes while a token lives; those of one second could otherwise lead in a circle.
+    const REPLACEMENTS: usize = 8;
+    let mut candidates = vec![consent];
+    for _ in 0..=REPLACEMENTS {
+        if candidates.iter().any(|consent| holds(question, consent)) {
+            return true;
+        }
+        let replaced_by = |later: &&Consent| {
+            candidates.iter().any(|earlier| {
+                later.id != earlier.id
+                    && later.user == earlier.user
+                    && later.client == earlier.client
+                    && later.resource == earlier.resource
+                    && Some(later.granted_at) == earlier.revoked_at
+                    && earlier.scopes.is_subset(&later.scopes)
+            })
+        };
+        candidates = exchange.consents.iter().filter(replaced_by).collect();
+    }
+    false
+}
+
 fn client_itself(question: &Question<'_>, token: &Subject) -> Result<GrantedSubject, Refusal> {
     let active = question.registry.client_by_name(&token.sub).filter(|entry| entry.suspended_at.is_none());
     let entry = active.ok_or_else(|| {
@@ -125,10 +183,15 @@ fn client_itself(question: &Question<'_>, token: &Subject) -> Result<GrantedSubj
     Ok(GrantedSubject::Client(entry.client.id.clone()))
 }
 
-fn earlier_actors_are_active(question: &Question<'_>, token: &Subject, own: &OwnToken) -> Result<(), Refusal> {
-    let in_chain = token.act.iter().flat_map(super::super::delegation::ActChain::actors);
+/// Whoever signed the chain: an actor in our own words is a client here, and must still be one.
+fn earlier_actors_are_active(question: &Question<'_>, token: &Subject) -> Result<(), Refusal> {
+    let in_chain = token.act.iter().flat_map(ActChain::actors);
     let ours = in_chain.filter(|actor| actor.iss.as_deref() == Some(question.issuer)).map(|actor| actor.sub.as_str());
-    for id in ours.chain([own.client_id.as_str()]) {
+    let holder = match &token.issuer {
+        SubjectIssuer::Own(own) => Some(own.client_id.as_str()),
+        SubjectIssuer::Idp(_) => None,
+    };
+    for id in ours.chain(holder) {
         if question.registry.client_by_name(id).is_none_or(|entry| entry.suspended_at.is_some()) {
             let detail = format!("client {id} of the chain is suspended or removed");
             return Err(Refusal::new(ReasonCode::SubjectActorStopped, detail));
@@ -145,10 +208,7 @@ pub(super) fn belongs_to_client<'a>(
 ) -> Result<Option<&'a SubjectTokenRule>, Refusal> {
     match &subject.token.issuer {
         SubjectIssuer::Idp(id) => {
-            let idp = question.registry.idp(id).ok_or_else(|| {
-                Refusal::new(ReasonCode::SubjectTokenIssuerUnknown, format!("identity provider {id} is not registered"))
-            })?;
-            let rule = matching_rule(question, idp, subject.token)?;
+            let rule = matching_rule(question, registered(question, id)?, subject.token)?;
             let note =
                 format!("aud {} is accepted from {}", subject.token.audiences.join(" "), question.client.client.id);
             trace.pass(Gate::SubjectOwner, note);
@@ -211,6 +271,10 @@ fn accepts(question: &Question<'_>, rule: &SubjectTokenRule, token: &Subject) ->
         let detail = format!("claim {name} must be {wanted:?}");
         return Err((4, Refusal::new(ReasonCode::SubjectTokenClaimForeign, detail)));
     }
+    if rule.single_use && token.jti.is_none() {
+        let detail = "claim jti is missing, and the rule says single_use".to_owned();
+        return Err((4, Refusal::new(ReasonCode::SubjectTokenClaimForeign, detail)));
+    }
     if let Some(max_age) = rule.max_age_seconds {
         let age = token.issued_at.map(|at| question.now.saturating_sub(at));
         if age.is_none_or(|age| age > i64::from(max_age)) {
@@ -226,20 +290,19 @@ fn accepts(question: &Question<'_>, rule: &SubjectTokenRule, token: &Subject) ->
 fn own_token_belongs(question: &Question<'_>, subject: &ValidSubject<'_>, own: &OwnToken) -> Result<String, Refusal> {
     let client = &question.client.client;
     if let GrantedSubject::Client(id) = &subject.party {
-        return if client.may_act_for.contains(id) {
-            Ok(format!("{} may act for client {id}", client.id))
-        } else {
+        if !client.may_act_for.contains(id) {
             let detail = format!("{id} is not in may_act_for of client {}", client.id);
-            Err(Refusal::new(ReasonCode::WorkloadNotPermitted, detail))
-        };
+            return Err(Refusal::new(ReasonCode::WorkloadNotPermitted, detail));
+        }
+        // A token for this server was given away to be exchanged; one for a backend is only for that backend.
+        if subject.token.audiences == [question.issuer] {
+            return Ok(format!("{} may act for client {id}", client.id));
+        }
     }
     if is_holder(question, subject.token, own) {
         return Ok(format!("{} is the client that the token was issued to", client.id));
     }
-    let addressed = subject.token.audiences.iter().find_map(|aud| {
-        let canonical = crate::domain::resource::canonical_uri(aud).ok()?;
-        question.registry.resource_by_audience(&canonical).filter(|resource| resource.clients.contains(&client.id))
-    });
+    let addressed = sources(question, subject).find(|resource| resource.clients.contains(&client.id));
     if let Some(resource) = addressed {
         Ok(format!("{} is a client of its audience {}", client.id, resource.id))
     } else {
@@ -251,7 +314,7 @@ fn own_token_belongs(question: &Question<'_>, subject: &ValidSubject<'_>, own: &
 /// True if the requesting client is the token's current actor, or got it.
 pub(super) fn is_holder(question: &Question<'_>, token: &Subject, own: &OwnToken) -> bool {
     let client = &question.client.client.id;
-    let current = token.act.as_ref().map(super::super::delegation::ActChain::current);
+    let current = token.act.as_ref().map(ActChain::current);
     own.client_id == client.as_str()
         || current.is_some_and(|actor| actor.is_same_party(&Actor::client(question.issuer, client)))
 }

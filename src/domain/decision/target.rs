@@ -20,14 +20,24 @@ pub(super) fn reachable(
             let detail = "this server is not a backend that a user can be acted for at".to_owned();
             return Err(Refusal::new(ReasonCode::TargetNotAllowed, detail));
         }
-        None => only_one(question, |resource| edge(question, subject, resource).is_ok())?,
+        None => only_one(question, |resource| within_reach(question, subject, actor, resource).is_ok())?,
     };
-    for client in [question.client, actor] {
-        in_ceiling(client, &resource)?;
-    }
-    edge(question, subject, &resource)?;
+    within_reach(question, subject, actor, &resource)?;
     trace.pass(Gate::Target, format!("{} ({})", resource.id, resource.audience));
     Ok(resource)
+}
+
+/// Whoever takes part as a client must have the backend in its ceiling, and an edge must lead there.
+fn within_reach(
+    question: &Question<'_>,
+    subject: &ValidSubject<'_>,
+    actor: &ClientEntry,
+    resource: &Resource,
+) -> Result<(), Refusal> {
+    for client in [question.client, actor].into_iter().chain(subject.client(question)) {
+        in_ceiling(client, resource)?;
+    }
+    edge(question, subject, resource)
 }
 
 /// The target of a client's own token: a backend, or this server if none is named.

@@ -87,6 +87,11 @@ impl Trace {
         self.0.push(TraceLine { gate, result: GateResult::Narrowed, reason: Some(first.reason), note });
     }
 
+    /// Forgets the lines of this gate and of those behind it.
+    pub(super) fn back_to(&mut self, gate: Gate) {
+        self.0.retain(|line| line.gate < gate);
+    }
+
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
         let reason = refusal.reason;
         let note = if refusal.detail.is_empty() { reason.meaning().to_owned() } else { refusal.detail.clone() };
