@@ -1,0 +1,187 @@
+//! What each change by an administrator does to the tables, as steps of one transaction.
+
+use super::sql::{Step, Value, document};
+use super::users::SUSPEND_USER;
+use super::{UNSEEN_IDP, Versions};
+use crate::domain::change::{Change, StoredSecret};
+use crate::domain::client::{Assurance, Client};
+use crate::domain::consent::{Consent, ConsentingUser};
+use crate::domain::names::{ClientId, ResourceId};
+
+const PUT_IDENTITY_PROVIDER: &str = "INSERT INTO identity_provider (id, document) VALUES ($1, $2)
+    ON CONFLICT (id) DO UPDATE SET document = excluded.document";
+const REMOVE_IDENTITY_PROVIDER: &str = "DELETE FROM identity_provider WHERE id = $1";
+
+const PUT_RESOURCE: &str = "INSERT INTO resource (id, document) VALUES ($1, $2)
+    ON CONFLICT (id) DO UPDATE SET document = excluded.document";
+const REMOVE_RESOURCE: &str = "DELETE FROM resource WHERE id = $1";
+const REVOKE_CONSENTS_OF_RESOURCE: &str =
+    "UPDATE consent SET revoked_at = $2 WHERE resource_id = $1 AND revoked_at IS NULL";
+
+const PUT_CLIENT: &str = "INSERT INTO client (id, document, assurance) VALUES ($1, $2, $3)
+    ON CONFLICT (id) DO UPDATE SET document = excluded.document, assurance = excluded.assurance";
+const REMOVE_CLIENT: &str = "DELETE FROM client WHERE id = $1";
+const REMOVE_SECRETS: &str = "DELETE FROM client_secret WHERE client_id = $1";
+const REVOKE_CONSENTS_OF_CLIENT: &str =
+    "UPDATE consent SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL";
+const SUSPEND_CLIENT: &str = "UPDATE client SET suspended_at = COALESCE(suspended_at, $2) WHERE id = $1";
+const RESUME_CLIENT: &str = "UPDATE client SET suspended_at = NULL WHERE id = $1";
+
+const PUT_POLICY: &str = "INSERT INTO policy (id, cedar) VALUES ($1, $2)
+    ON CONFLICT (id) DO UPDATE SET cedar = excluded.cedar";
+const REMOVE_POLICY: &str = "DELETE FROM policy WHERE id = $1";
+
+const ADD_SECRET: &str = "INSERT INTO client_secret (id, client_id, place, hash, created_at, last_used_at)
+    SELECT $1, id, (SELECT COALESCE(MAX(place), 0) + 1 FROM client_secret WHERE client_id = $2), $3, $4, $5
+    FROM client WHERE id = $2";
+const KEEP_NEWEST_SECRETS: &str = "DELETE FROM client_secret WHERE client_id = $1 AND place <=
+    (SELECT MAX(place) FROM client_secret WHERE client_id = $1) - 2";
+
+const RESUME_USER: &str = "UPDATE known_user SET suspended_at = NULL WHERE id = $1";
+
+// Two texts, for one with both conditions would not look the consent up by its user.
+const REVOKE_EARLIER_OF_USER: &str = "UPDATE consent SET revoked_at = $4
+    WHERE user_id = $1 AND client_id = $2 AND resource_id = $3
+    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $4)";
+const REVOKE_EARLIER_FOR_EVERYONE: &str = "UPDATE consent SET revoked_at = $3
+    WHERE user_id IS NULL AND client_id = $1 AND resource_id = $2
+    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)";
+const GRANT_CONSENT: &str = "INSERT INTO consent
+    (id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at)
+    SELECT $1, $2, client.id, resource.id, $5, $6, $7, $8, $9 FROM client, resource
+    WHERE client.id = $3 AND resource.id = $4";
+const REVOKE_CONSENT: &str = "UPDATE consent SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
+
+/// Which versions a change touches: 1 for each.
+pub(super) fn touched_by(changes: &[Change]) -> Versions {
+    let mut touched = Versions::default();
+    for change in changes {
+        match change {
+            Change::PutIdentityProvider(_)
+            | Change::RemoveIdentityProvider(_)
+            | Change::PutResource(_)
+            | Change::PutClient(..)
+            | Change::SuspendClient(_)
+            | Change::ResumeClient(_)
+            | Change::PutPolicy(_)
+            | Change::RemovePolicy(_)
+            | Change::AddSecret(_)
+            | Change::SuspendUser(_)
+            | Change::ResumeUser(_) => touched.registry = 1,
+            Change::RemoveResource(_) | Change::RemoveClient(_) => {
+                touched.registry = 1;
+                touched.consents = 1;
+            }
+            Change::GrantConsent(_) | Change::RevokeConsent(_) => touched.consents = 1,
+        }
+    }
+    touched
+}
+
+/// The steps of a change at `now`. What it names must be there; to suspend, resume or revoke twice does nothing more.
+pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
+    match change {
+        Change::PutIdentityProvider(idp) => {
+            vec![Step::new(PUT_IDENTITY_PROVIDER, [idp.id.as_str().into(), document(idp).into()])]
+        }
+        Change::RemoveIdentityProvider(id) => vec![
+            Step::new(REMOVE_IDENTITY_PROVIDER, [id.as_str().into()])
+                .or_reject(format!("there is no identity provider {id}")),
+        ],
+        Change::PutResource(resource) => {
+            vec![Step::new(PUT_RESOURCE, [resource.id.as_str().into(), document(resource).into()])]
+        }
+        Change::RemoveResource(id) => remove_resource(id, now),
+        Change::PutClient(client, assurance) => vec![put_client(client, *assurance)],
+        Change::RemoveClient(id) => remove_client(id, now),
+        Change::SuspendClient(id) => {
+            vec![Step::new(SUSPEND_CLIENT, [id.as_str().into(), now.into()]).or_reject(no_client(id))]
+        }
+        Change::ResumeClient(id) => vec![Step::new(RESUME_CLIENT, [id.as_str().into()]).or_reject(no_client(id))],
+        Change::PutPolicy(policy) => {
+            vec![Step::new(PUT_POLICY, [policy.id.as_str().into(), policy.cedar.as_str().into()])]
+        }
+        Change::RemovePolicy(id) => {
+            vec![Step::new(REMOVE_POLICY, [id.as_str().into()]).or_reject(format!("there is no policy {id}"))]
+        }
+        Change::AddSecret(secret) => add_secret(secret),
+        Change::SuspendUser(id) => {
+            vec![Step::new(SUSPEND_USER, [id.as_str().into(), UNSEEN_IDP.into(), now.into()])]
+        }
+        Change::ResumeUser(id) => {
+            vec![Step::new(RESUME_USER, [id.as_str().into()]).or_reject(format!("there is no user {id}"))]
+        }
+        Change::GrantConsent(consent) => grant_consent(consent, now),
+        Change::RevokeConsent(id) => vec![
+            Step::new(REVOKE_CONSENT, [id.as_str().into(), now.into()]).or_reject(format!("there is no consent {id}")),
+        ],
+    }
+}
+
+fn remove_resource(id: &ResourceId, now: i64) -> Vec<Step> {
+    vec![
+        Step::new(REVOKE_CONSENTS_OF_RESOURCE, [id.as_str().into(), now.into()]),
+        Step::new(REMOVE_RESOURCE, [id.as_str().into()]).or_reject(format!("there is no resource {id}")),
+    ]
+}
+
+fn put_client(client: &Client, assurance: Assurance) -> Step {
+    Step::new(PUT_CLIENT, [client.id.as_str().into(), document(client).into(), assurance.as_str().into()])
+}
+
+fn remove_client(id: &ClientId, now: i64) -> Vec<Step> {
+    vec![
+        Step::new(REVOKE_CONSENTS_OF_CLIENT, [id.as_str().into(), now.into()]),
+        Step::new(REMOVE_SECRETS, [id.as_str().into()]),
+        Step::new(REMOVE_CLIENT, [id.as_str().into()]).or_reject(no_client(id)),
+    ]
+}
+
+fn add_secret(secret: &StoredSecret) -> Vec<Step> {
+    let client = secret.client.as_str();
+    let values = [
+        secret.id.as_str().into(),
+        client.into(),
+        secret.hash.as_str().into(),
+        secret.created_at.into(),
+        secret.last_used_at.into(),
+    ];
+    vec![
+        Step::new(ADD_SECRET, values).or_reject(no_client(&secret.client)),
+        Step::new(KEEP_NEWEST_SECRETS, [client.into()]),
+    ]
+}
+
+fn grant_consent(consent: &Consent, now: i64) -> Vec<Step> {
+    let (client, resource) = (consent.client.as_str(), consent.resource.as_str());
+    let (user, revoke_earlier) = match &consent.user {
+        ConsentingUser::One(id) => {
+            let values = [id.as_str().into(), client.into(), resource.into(), now.into()];
+            (Value::from(id.as_str()), Step::new(REVOKE_EARLIER_OF_USER, values))
+        }
+        ConsentingUser::Everyone => {
+            let values = [client.into(), resource.into(), now.into()];
+            (Value::Text(None), Step::new(REVOKE_EARLIER_FOR_EVERYONE, values))
+        }
+    };
+    let values = [
+        consent.id.as_str().into(),
+        user,
+        client.into(),
+        resource.into(),
+        consent.scopes.to_string().into(),
+        super::consents::source_name(consent.source).into(),
+        consent.granted_at.into(),
+        consent.expires_at.into(),
+        consent.revoked_at.into(),
+    ];
+    vec![
+        revoke_earlier,
+        Step::new(GRANT_CONSENT, values)
+            .or_reject(format!("there is no client {client} or no resource {resource} to consent to")),
+    ]
+}
+
+fn no_client(id: &ClientId) -> String {
+    format!("there is no client {id}")
+}

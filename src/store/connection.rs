@@ -1,0 +1,308 @@
+//! Opening and closing the database, its schema, and the lock that keeps a SQLite file to one server.
+
+use super::sql::describe;
+use super::{Store, StoreError};
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, Database};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a statement waits for a connection, or for another process that writes to the SQLite file.
+const PATIENCE: Duration = Duration::from_secs(5);
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 16;
+
+/// The lock under which PostgreSQL runs migrations: `procura` in ASCII.
+const MIGRATION_LOCK: i64 = 0x70_726f_6375_7261;
+
+/// Embedded. Each run is one transaction that takes its own lock, for sqlx takes none on SQLite.
+static MIGRATOR: Migrator = {
+    let mut migrator = sqlx::migrate!("./migrations");
+    migrator.locking = false;
+    migrator
+};
+
+const LIST_APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
+const SQLITE_HAS_HISTORY: &str =
+    "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations')";
+const POSTGRES_HAS_HISTORY: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+const PING: &str = "SELECT registry FROM version WHERE id = 1";
+
+/// The open connections. SQLite has one writer, so one connection writes and the others cannot.
+#[derive(Debug, Clone)]
+pub(super) enum Pools {
+    Sqlite { write: SqlitePool, read: SqlitePool, file: Arc<Path> },
+    Postgres { pool: PgPool, renewal: Renewal },
+}
+
+/// A connection for one transaction. Unless that ends in order, the connection is closed and never used again.
+///
+/// A commit that failed can leave behind what nobody can undo: SQLite ends the transaction by itself when the disk is
+/// full, sqlx goes on counting it, and every later transaction on the connection would fail.
+#[derive(Debug)]
+pub(super) struct Lease<DB: Database> {
+    pub(super) connection: PoolConnection<DB>,
+    ended_in_order: bool,
+}
+
+impl<DB: Database> Lease<DB> {
+    pub(super) fn of(connection: PoolConnection<DB>) -> Self {
+        Self { connection, ended_in_order: false }
+    }
+
+    /// A transaction that is undone because it was rejected has ended in order.
+    pub(super) fn end<T>(&mut self, result: &Result<T, StoreError>) {
+        self.ended_in_order = matches!(result, Ok(_) | Err(StoreError::Rejected(_)));
+    }
+}
+
+impl<DB: Database> Drop for Lease<DB> {
+    fn drop(&mut self) {
+        if !self.ended_in_order {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+/// Since when connections to PostgreSQL must have been made.
+///
+/// A session is read-only or not from its beginning: after a failover, or after a database was set to read-only for a
+/// while, the old ones stay so, however long they live.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Renewal(Arc<Mutex<Option<Instant>>>);
+
+impl Renewal {
+    /// If a session took no writes, no connection that there is now is used again.
+    pub(super) fn after<T>(&self, result: &Result<T, StoreError>) {
+        if let Err(StoreError::ReadOnly(_)) = result {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+
+    /// True for a connection of this age if it was made since.
+    fn is_after(&self, age: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|renewed_at| age < renewed_at.elapsed())
+    }
+}
+
+/// Held by a server as long as it runs on a SQLite file; the operating system takes it back if the server dies.
+#[derive(Debug)]
+pub struct ServerLock {
+    _file: Option<File>,
+}
+
+impl Store {
+    /// Connects to `sqlite://FILE` or `postgres://...`. A SQLite file is made if absent, readable by its owner only.
+    ///
+    /// # Errors
+    /// One line that names the file or the server, never a password.
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        let pools = if url.starts_with("sqlite:") {
+            open_sqlite(url).await?
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            open_postgres(url).await?
+        } else {
+            return Err(unavailable("a database URL begins with sqlite:// or postgres://"));
+        };
+        Ok(Self { pools })
+    }
+
+    /// Makes sure no other server runs on the same SQLite file; nothing to do with PostgreSQL.
+    ///
+    /// Commands still write while it is held.
+    pub fn lock_for_server(&self) -> Result<ServerLock, StoreError> {
+        let Pools::Sqlite { file, .. } = &self.pools else {
+            return Ok(ServerLock { _file: None });
+        };
+        // By whichever name it is reached, it is one file and has one lock.
+        let real = file.canonicalize().map_err(|problem| unavailable(format!("{}: {problem}", file.display())))?;
+        let links = real.metadata().map_or(0, |metadata| metadata.nlink());
+        if links > 1 {
+            return Err(unavailable(format!(
+                "{} has {links} names (hard links), and another server could use another one: leave it one name",
+                real.display()
+            )));
+        }
+        let mut lock_path = real.into_os_string();
+        lock_path.push(".lock");
+        let lock_path = PathBuf::from(lock_path);
+        let cannot = |problem: std::io::Error| unavailable(format!("cannot lock {}: {problem}", lock_path.display()));
+        // The file stays when the lock goes: deleting it would let two servers hold two files of one name.
+        let lock = private_file().create(true).truncate(false).open(&lock_path).map_err(cannot)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(ServerLock { _file: Some(lock) }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked(format!(
+                "another server is running on {}; a SQLite file serves one, PostgreSQL serves several",
+                file.display()
+            ))),
+            Err(TryLockError::Error(problem)) => Err(cannot(problem)),
+        }
+    }
+
+    /// Brings the schema up to date; returns the names of the migrations that were applied.
+    pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
+        let applied = match &self.pools {
+            Pools::Sqlite { write, .. } => {
+                let mut tx = write.begin_with("BEGIN IMMEDIATE").await?;
+                let has_history = sqlx::query_scalar(SQLITE_HAS_HISTORY).fetch_one(&mut *tx).await?;
+                let known =
+                    if has_history { sqlx::query_scalar(LIST_APPLIED).fetch_all(&mut *tx).await? } else { vec![] };
+                MIGRATOR.run_direct(None, &mut *tx, false).await.map_err(|error| migration_problem(&error))?;
+                tx.commit().await?;
+                known
+            }
+            Pools::Postgres { pool, .. } => {
+                let mut tx = pool.begin().await?;
+                sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *tx).await?;
+                let has_history = sqlx::query_scalar(POSTGRES_HAS_HISTORY).fetch_one(&mut *tx).await?;
+                let known =
+                    if has_history { sqlx::query_scalar(LIST_APPLIED).fetch_all(&mut *tx).await? } else { vec![] };
+                MIGRATOR.run_direct(None, &mut *tx, false).await.map_err(|error| migration_problem(&error))?;
+                tx.commit().await?;
+                known
+            }
+        };
+        Ok(names_missing_from(&applied))
+    }
+
+    /// The names of migrations not yet applied. Changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Migration`] if the schema is newer than this program.
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        let has_history: bool = match &self.pools {
+            Pools::Sqlite { read, .. } => sqlx::query_scalar(SQLITE_HAS_HISTORY).fetch_one(read).await?,
+            Pools::Postgres { pool, .. } => sqlx::query_scalar(POSTGRES_HAS_HISTORY).fetch_one(pool).await?,
+        };
+        let applied: Vec<i64> =
+            if has_history { on_db!(self, read db => sqlx::query_scalar(LIST_APPLIED).fetch_all(db))? } else { vec![] };
+        match applied.iter().find(|version| !MIGRATOR.version_exists(**version)) {
+            Some(version) => Err(migration_problem(&MigrateError::VersionMissing(*version))),
+            None => Ok(names_missing_from(&applied)),
+        }
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        match &self.pools {
+            Pools::Sqlite { write, read, .. } => {
+                // The last connection to close copies the log into the file, and only a writer can.
+                read.close().await;
+                write.close().await;
+            }
+            Pools::Postgres { pool, .. } => pool.close().await,
+        }
+    }
+
+    /// Connections that are at work, of every pool together.
+    pub fn connections_in_use(&self) -> u64 {
+        let in_use = |size: u32, idle: usize| u64::from(size).saturating_sub(u64::try_from(idle).unwrap_or(u64::MAX));
+        match &self.pools {
+            Pools::Sqlite { write, read, .. } => {
+                in_use(write.size(), write.num_idle()).saturating_add(in_use(read.size(), read.num_idle()))
+            }
+            Pools::Postgres { pool, .. } => in_use(pool.size(), pool.num_idle()),
+        }
+    }
+
+    /// The least the database must do for `/readyz`: answer a statement that reads our schema.
+    ///
+    /// It does not write. Whether commits succeed is what `AuditWriter::health` knows.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on_db!(self, read db => sqlx::query_scalar::<_, i64>(PING).fetch_one(db))?;
+        Ok(())
+    }
+}
+
+async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
+    if url.contains('?') || url.contains(":memory:") {
+        return Err(unavailable("a SQLite database is a file, and its URL has no parameters: sqlite://FILE"));
+    }
+    let options = SqliteConnectOptions::from_str(url).map_err(|_| unavailable("not a SQLite URL: sqlite://FILE"))?;
+    let file: Arc<Path> = options.get_filename().into();
+    let name = file.display();
+    if file.as_os_str().is_empty() {
+        return Err(unavailable("the SQLite URL names no file: sqlite://FILE"));
+    }
+    if let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty() && !path.is_dir()) {
+        return Err(unavailable(format!("cannot open {name}: there is no directory {}", directory.display())));
+    }
+    // SQLite gives its log the mode that the file has.
+    if let Err(problem) = private_file().create_new(true).open(&file)
+        && problem.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(unavailable(format!("cannot create {name}: {problem}")));
+    }
+    let cannot = |error: sqlx::Error| unavailable(format!("cannot open {name}: {}", describe(&error)));
+    let pool = || SqlitePoolOptions::new().acquire_timeout(PATIENCE).idle_timeout(None).max_lifetime(None);
+    let options = options.foreign_keys(true).busy_timeout(PATIENCE);
+    let writer = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    // In pages: a page of an index that many commits touch is copied into the file once for all of them.
+    let writer = writer.pragma("wal_autocheckpoint", "4000");
+    let write = pool().max_connections(1).test_before_acquire(false).connect_with(writer).await.map_err(cannot)?;
+    let read = pool().max_connections(SQLITE_READERS).test_before_acquire(false);
+    let read = read.connect_with(options.read_only(true)).await.map_err(cannot)?;
+    Ok(Pools::Sqlite { write, read, file })
+}
+
+async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
+    // What cannot be read may hold a password anywhere, so nothing of it is repeated.
+    let mut options = PgConnectOptions::from_str(url)
+        .map_err(|_| unavailable("not a PostgreSQL URL: postgres://USER:PASSWORD@HOST:PORT/DATABASE"))?;
+    if options.get_application_name().is_none() {
+        options = options.application_name("procura");
+    }
+    let server = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let cannot = |problem: &str| unavailable(format!("cannot connect to PostgreSQL at {server}: {problem}"));
+    // A pool tries again until it has no time left, and then says only that.
+    match tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options)).await {
+        Err(_) => return Err(cannot("no answer in 5 seconds")),
+        Ok(Err(error)) => return Err(cannot(&describe(&error))),
+        Ok(Ok(connection)) => connection.close().await?,
+    }
+    let renewal = Renewal::default();
+    let renewed = renewal.clone();
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(PATIENCE)
+        .before_acquire(move |_, connection| Box::pin(std::future::ready(Ok(renewed.is_after(connection.age)))));
+    Ok(Pools::Postgres { pool: pool.connect_lazy_with(options), renewal })
+}
+
+/// Opens files that only their owner can read.
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn names_missing_from(applied: &[i64]) -> Vec<String> {
+    let missing = MIGRATOR.iter().filter(|migration| !applied.contains(&migration.version));
+    missing.map(|migration| format!("{:04}_{}", migration.version, migration.description.replace(' ', "_"))).collect()
+}
+
+fn migration_problem(error: &MigrateError) -> StoreError {
+    StoreError::Migration(if let MigrateError::VersionMissing(version) = error {
+        format!("the database has migration {version}, which this program does not know: it needs a newer program")
+    } else if let MigrateError::VersionMismatch(version) = error {
+        format!("migration {version} was applied to the database with another text than this program has")
+    } else {
+        format!("the schema cannot be brought up to date: {error}")
+    })
+}
+
+fn unavailable(problem: impl Into<String>) -> StoreError {
+    StoreError::Unavailable(problem.into())
+}

@@ -1,0 +1,82 @@
+//! Tokens that may be used once, and the broom for what has ended.
+
+use super::sql::Step;
+use super::{Store, StoreError};
+use crate::domain::names::{ClientId, IdpId};
+use crate::secrets;
+
+const USE_TOKEN: &str = "INSERT INTO used_token (digest, kind, expires_at) VALUES ($1, $2, $3)
+    ON CONFLICT (digest) DO NOTHING";
+
+/// A use is remembered so much longer than the token lives, in seconds: a clock that is set back must not make a token
+/// live again whose use is forgotten.
+const CLOCK_MAY_JUMP_BACK_SECONDS: i64 = 600;
+
+/// How many rows go in one transaction: few enough that nobody waits for it.
+const PURGE_BATCH: u64 = 500;
+/// The tables that are swept, each with the statement that deletes a batch.
+const PURGES: [(&str, &str); 2] = [
+    (
+        "used_token",
+        "DELETE FROM used_token WHERE digest IN
+        (SELECT digest FROM used_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+    ),
+    (
+        "consent_request",
+        "DELETE FROM consent_request WHERE handle_digest IN
+        (SELECT handle_digest FROM consent_request WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+    ),
+];
+
+impl Store {
+    /// Remembers the `jti` of a client assertion (RFC 7523 §3) until past `expires_at`; false if it was used before.
+    /// Decided by the database.
+    pub async fn use_assertion(&self, client: &ClientId, jti: &str, expires_at: i64) -> Result<bool, StoreError> {
+        self.use_token("client_assertion", &[client.as_str()], jti, expires_at).await
+    }
+
+    /// Remembers that a client presented a subject token of a provider, by its `jti`; false if it did so before.
+    /// Decided by the database.
+    pub async fn use_subject_token(
+        &self,
+        idp: &IdpId,
+        client: &ClientId,
+        jti: &str,
+        expires_at: i64,
+    ) -> Result<bool, StoreError> {
+        self.use_token("subject_token", &[idp.as_str(), client.as_str()], jti, expires_at).await
+    }
+
+    async fn use_token(
+        &self,
+        kind: &'static str,
+        presented_by: &[&str],
+        jti: &str,
+        expires_at: i64,
+    ) -> Result<bool, StoreError> {
+        // Only the jti may hold a line break, and it is last: two different uses have different texts.
+        let digest = secrets::digest(&format!("{kind}\n{}\n{jti}", presented_by.join("\n")));
+        let remembered_until = expires_at.saturating_add(CLOCK_MAY_JUMP_BACK_SECONDS);
+        let step = Step::new(USE_TOKEN, [digest.into(), kind.into(), remembered_until.into()]);
+        self.commit(vec![step.or_yield()]).await
+    }
+
+    /// Deletes what has ended: used tokens, consent requests. Returns how many rows went, by table.
+    pub async fn purge(&self, now: i64) -> Result<Vec<(&'static str, u64)>, StoreError> {
+        let mut gone = Vec::new();
+        for (table, sql) in PURGES {
+            let mut total: u64 = 0;
+            loop {
+                let limit = PURGE_BATCH.cast_signed();
+                let batch = in_tx!(self, tx =>
+                    sqlx::query(sql).bind(now).bind(limit).execute(&mut *tx).await?.rows_affected())?;
+                total = total.saturating_add(batch);
+                if batch < PURGE_BATCH {
+                    break;
+                }
+            }
+            gone.push((table, total));
+        }
+        Ok(gone)
+    }
+}

@@ -1,0 +1,56 @@
+//! Being told of changes. PostgreSQL tells at the commit; SQLite has nobody who could tell another process.
+
+use super::connection::Pools;
+use super::sql::Step;
+use super::{Store, StoreError};
+use sqlx::postgres::{PgListener, PgPool};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+
+const CHANNEL: &str = "procura_change";
+/// It is sent when the transaction commits, and not at all if it does not.
+const NOTIFY: &str = "NOTIFY procura_change";
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+impl Store {
+    /// Calls `on_change` as soon as a change by whomever is committed, until it is dropped.
+    ///
+    /// It says that something may have changed, not what. What is committed while the connection is lost is not told,
+    /// and a SQLite file tells nothing: whoever must know looks at [`Store::versions`] from time to time as well.
+    pub async fn watch(&self, on_change: impl Fn()) -> Infallible {
+        let Pools::Postgres { pool, .. } = &self.pools else {
+            return std::future::pending().await;
+        };
+        let mut tries = tokio::time::interval(RETRY_EVERY);
+        tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_told = false;
+        loop {
+            tries.tick().await;
+            let Err(error) = listen(pool, &on_change, &mut is_told).await;
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!(%error, "PostgreSQL cannot tell of changes; they are looked for until it can");
+            }
+        }
+    }
+
+    /// The step that tells the others, for a transaction that changes what they have in memory.
+    pub(super) fn notice(&self) -> Option<Step> {
+        match &self.pools {
+            Pools::Sqlite { .. } => None,
+            Pools::Postgres { .. } => Some(Step::new(NOTIFY, [])),
+        }
+    }
+}
+
+/// Listens until it cannot. A new connection counts as a change, for one may have been missed without it.
+async fn listen(pool: &PgPool, on_change: &impl Fn(), is_told: &mut bool) -> Result<Infallible, StoreError> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    *is_told = false;
+    loop {
+        on_change();
+        // None: the connection was lost, and there is another one by now.
+        let _ = listener.try_recv().await?;
+    }
+}

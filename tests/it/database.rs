@@ -1,0 +1,92 @@
+//! Databases for tests: a fresh one of either kind, and a macro that runs a test on both.
+
+use procura::store::Store;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+
+/// The two kinds of database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// A fresh database. SQLite is a temporary file; it goes when this does.
+#[derive(Debug)]
+pub(crate) struct TestDatabase {
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
+    pub(crate) store: Store,
+    /// Where a SQLite file is; empty otherwise.
+    pub(crate) directory: TempDir,
+}
+
+impl TestDatabase {
+    /// With its schema.
+    pub(crate) async fn new(kind: Kind) -> Self {
+        let database = Self::empty(kind).await;
+        database.store.migrate().await.unwrap();
+        database
+    }
+
+    /// Without any schema.
+    pub(crate) async fn empty(kind: Kind) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = match kind {
+            Kind::Sqlite => format!("sqlite://{}", directory.path().join("procura.db").display()),
+            Kind::Postgres => crate::postgres::database().await,
+        };
+        let store = Store::connect(&url).await.unwrap();
+        Self { kind, url, store, directory }
+    }
+
+    /// Another process's view of the same database: connections of its own.
+    pub(crate) async fn another_store(&self) -> Store {
+        Store::connect(&self.url).await.unwrap()
+    }
+
+    /// Runs a statement behind the store's back, as somebody would who tampers; returns how many rows it touched.
+    pub(crate) async fn execute(&self, sql: &str) -> u64 {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self.kind {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                let touched = sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected();
+                connection.close().await.unwrap();
+                touched
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                let touched = sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected();
+                connection.close().await.unwrap();
+                touched
+            }
+        }
+    }
+}
+
+/// Runs the body of each test on both databases: `async fn a_sentence(db: TestDatabase) { .. }` becomes the tests
+/// `a_sentence::sqlite` and `a_sentence::postgres`.
+macro_rules! store_test {
+    ($($(#[$doc:meta])* async fn $name:ident($db:ident: TestDatabase) $body:block)*) => {
+        $(
+            mod $name {
+                #[allow(unused_imports, clippy::allow_attributes, reason = "not every body uses something from around it")]
+                use super::*;
+
+                $(#[$doc])*
+                async fn body($db: $crate::database::TestDatabase) $body
+
+                #[tokio::test]
+                async fn sqlite() {
+                    body($crate::database::TestDatabase::new($crate::database::Kind::Sqlite).await).await;
+                }
+
+                #[tokio::test]
+                async fn postgres() {
+                    body($crate::database::TestDatabase::new($crate::database::Kind::Postgres).await).await;
+                }
+            }
+        )*
+    };
+}
