@@ -1,0 +1,143 @@
+//! Applying files to a database: read, check, compare, change, in one transaction.
+
+use super::{FileProblem, Server, Source, describe, lines, parse};
+use crate::clock::Clock;
+use crate::domain::change::Change;
+use crate::domain::consent::{Consent, ConsentingUser};
+use crate::domain::event::{AuditEvent, EventKind, EventOutcome};
+use crate::domain::names::{ClientId, ResourceId, UserId};
+use crate::secrets::random_id;
+use crate::store::{Store, StoreError};
+
+/// How to apply.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ApplyOptions {
+    /// Tell what would change, and change nothing.
+    pub dry_run: bool,
+    /// Remove what the files do not declare.
+    pub prune: bool,
+}
+
+/// What was changed, or would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// One line a change; empty if the registry already was as declared.
+    pub lines: Vec<String>,
+}
+
+/// Why files were not applied. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The files have mistakes.
+    #[error("{}", lines(.0))]
+    Problems(Vec<FileProblem>),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes the registry as the files declare it. A second time changes nothing, and leaves no event.
+///
+/// # Errors
+/// [`ApplyError`]; nothing was changed then.
+pub async fn apply(
+    store: &Store,
+    sources: &[Source],
+    options: ApplyOptions,
+    server: Server<'_>,
+    clock: &Clock,
+) -> Result<Applied, ApplyError> {
+    let file = parse(sources).map_err(ApplyError::Problems)?;
+    let (current, versions) = store.load_registry().await?;
+    file.check(&current, options.prune, server).map_err(ApplyError::Problems)?;
+    let now = clock.now();
+    let consents = consents_for_everyone(store, now).await?;
+    let changes = file.changes(&current, options.prune, &consents, now);
+    let told = describe(&changes, &current, &consents);
+    if !options.dry_run {
+        commit(store, &changes, &told, Some(versions.registry), clock).await?;
+    }
+    Ok(Applied { lines: told })
+}
+
+/// The live consents that an administrator gave for everyone.
+pub(crate) async fn consents_for_everyone(store: &Store, now: i64) -> Result<Vec<Consent>, StoreError> {
+    // Every user's consents have those for everyone among them, and asking for one user's reads no other's.
+    let anybody: UserId = "anybody".parse().expect("a plain word is a user id");
+    let consents = store.consents_of(&anybody).await?;
+    Ok(consents
+        .into_iter()
+        .filter(|consent| consent.user == ConsentingUser::Everyone && consent.is_live(now))
+        .collect())
+}
+
+/// Carries out changes together with the event that tells of them; without changes there is no event.
+///
+/// `registry_version`: what the changes were checked against, if that matters to them.
+///
+/// # Errors
+/// As [`Store::change_since`].
+pub async fn commit(
+    store: &Store,
+    changes: &[Change],
+    lines: &[String],
+    registry_version: Option<i64>,
+    clock: &Clock,
+) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let (id, kind) = (random_id("adm"), EventKind::Administration);
+    let mut event = AuditEvent::new(clock.now_ms(), id, kind, EventOutcome::Done, "administration");
+    event.detail = Some(lines.join("\n"));
+    event.client = the_one(changes.iter().map(client_of));
+    event.resource = the_one(changes.iter().map(resource_of));
+    match registry_version {
+        Some(version) => store.change_since(version, changes, event, clock.now()).await,
+        None => store.change(changes, event, clock.now()).await,
+    }
+}
+
+/// What all have in common.
+fn the_one<'a, T: Clone + PartialEq + 'a>(mut all: impl Iterator<Item = Option<&'a T>>) -> Option<T> {
+    let first = all.next().flatten()?;
+    all.all(|other| other == Some(first)).then(|| first.clone())
+}
+
+fn client_of(change: &Change) -> Option<&ClientId> {
+    match change {
+        Change::PutClient(client, _) => Some(&client.id),
+        Change::RemoveClient(id) | Change::SuspendClient(id) | Change::ResumeClient(id) => Some(id),
+        Change::AddSecret(secret) => Some(&secret.client),
+        Change::GrantConsent(consent) => Some(&consent.client),
+        Change::PutIdentityProvider(_)
+        | Change::RemoveIdentityProvider(_)
+        | Change::PutResource(_)
+        | Change::RemoveResource(_)
+        | Change::PutPolicy(_)
+        | Change::RemovePolicy(_)
+        | Change::SuspendUser(_)
+        | Change::ResumeUser(_)
+        | Change::RevokeConsent(_) => None,
+    }
+}
+
+fn resource_of(change: &Change) -> Option<&ResourceId> {
+    match change {
+        Change::PutResource(resource) => Some(&resource.id),
+        Change::RemoveResource(id) => Some(id),
+        Change::GrantConsent(consent) => Some(&consent.resource),
+        Change::PutIdentityProvider(_)
+        | Change::RemoveIdentityProvider(_)
+        | Change::PutClient(..)
+        | Change::RemoveClient(_)
+        | Change::SuspendClient(_)
+        | Change::ResumeClient(_)
+        | Change::PutPolicy(_)
+        | Change::RemovePolicy(_)
+        | Change::AddSecret(_)
+        | Change::SuspendUser(_)
+        | Change::ResumeUser(_)
+        | Change::RevokeConsent(_) => None,
+    }
+}
