@@ -1,0 +1,13 @@
+//! HOW TOKENS ARE MADE AND CHECKED: the only user of the JOSE crates.
+
+mod claims;
+pub mod issuer_keys;
+pub mod jose;
+mod json;
+pub mod jwk;
+pub mod mint;
+pub mod offline;
+pub mod seal;
+mod signature;
+pub mod signing_keys;
+pub mod verify;

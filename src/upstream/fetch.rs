@@ -1,0 +1,315 @@
+//! Fetches a JSON document from an address that somebody else chose, without being turned against our own network.
+
+use super::addresses::{Place, place};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap};
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+use url::{Host, Url};
+
+/// A fetched document.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// Its bytes, within the size limit.
+    pub body: Vec<u8>,
+    /// `max-age` of its `Cache-Control` less its `Age`, if there is one; zero if it may not be kept.
+    pub max_age: Option<Duration>,
+    /// What the other side's clock said (`Date`), Unix seconds.
+    pub answered_at: Option<i64>,
+}
+
+/// Why a document could not be had. Never holds any of its content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct FetchError(pub String);
+
+/// Fetches documents. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    timeout: Duration,
+    max_bytes: usize,
+    /// Made at the first use, since reading the system's CA certificates takes its time. Two, because what a resolver
+    /// may answer, and what a kept-alive connection may lead to, differ.
+    public_only: OnceLock<Result<reqwest::Client, FetchError>>,
+    private_too: OnceLock<Result<reqwest::Client, FetchError>>,
+}
+
+impl Fetcher {
+    /// A fetcher that gives up on a document after `timeout`, and past `max_bytes`.
+    pub fn new(timeout: Duration, max_bytes: usize) -> Self {
+        let (public_only, private_too) = (OnceLock::new(), OnceLock::new());
+        Self { inner: Arc::new(Inner { timeout, max_bytes, public_only, private_too }) }
+    }
+
+    /// GETs a JSON document. Only status 200 counts and redirects are not followed. `https` only, to public addresses
+    /// only, unless `allow_private` (then also loopback and private networks, and `http` on loopback).
+    ///
+    /// A host name is resolved once, every answer is checked, and only a checked address is connected to, so that a
+    /// second answer cannot lead elsewhere. No proxy is used: it would resolve names by itself.
+    ///
+    /// # Errors
+    /// [`FetchError`] in words, with the URL.
+    pub async fn get_json(&self, url: &Url, allow_private: bool) -> Result<Document, FetchError> {
+        check_url(url, allow_private)?;
+        let client = self.client(allow_private)?;
+        let fetched = tokio::time::timeout(self.inner.timeout, self.get(&client, url)).await;
+        let seconds = self.inner.timeout.as_secs_f32();
+        fetched.map_err(|_| FetchError(format!("{url} did not answer within {seconds} seconds")))?
+    }
+
+    fn client(&self, allow_private: bool) -> Result<reqwest::Client, FetchError> {
+        let cell = if allow_private { &self.inner.private_too } else { &self.inner.public_only };
+        cell.get_or_init(|| build_client(allow_private)).clone()
+    }
+
+    async fn get(&self, client: &reqwest::Client, url: &Url) -> Result<Document, FetchError> {
+        let failed = |problem: reqwest::Error| FetchError(format!("{url} cannot be fetched: {}", innermost(&problem)));
+        let request = client.get(url.clone()).header(ACCEPT, "application/json, application/jwk-set+json");
+        let mut response = request.send().await.map_err(failed)?;
+        if response.status() != reqwest::StatusCode::OK {
+            return Err(FetchError(format!("{url} answered with status {}", response.status().as_u16())));
+        }
+        check_content_type(url, response.headers())?;
+        let (max_age, answered_at) = (max_age(response.headers()), date(response.headers()));
+        // What arrives is counted; a Content-Length would only be a promise.
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len().saturating_add(chunk.len()) > self.inner.max_bytes {
+                return Err(FetchError(format!("{url} is larger than {} bytes", self.inner.max_bytes)));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Document { body, max_age, answered_at })
+    }
+}
+
+/// The system's CA certificates are trusted, so that a company's own CA works; those of Mozilla if it has none.
+fn build_client(allow_private: bool) -> Result<reqwest::Client, FetchError> {
+    let builder = || {
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent(concat!("procura/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(CheckedResolver { allow_private })
+    };
+    builder().build().or_else(|_| builder().tls_backend_preconfigured(mozilla_roots()?).build().map_err(unusable))
+}
+
+fn mozilla_roots() -> Result<rustls::ClientConfig, FetchError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(builder.map_err(unusable)?.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn unusable(problem: impl std::fmt::Display) -> FetchError {
+    FetchError(format!("documents cannot be fetched: {problem}"))
+}
+
+/// Everything about a URL that can be told without asking anybody. Hosts in decimal, octal or hexadecimal form were
+/// turned into addresses by the URL parser.
+fn check_url(url: &Url, allow_private: bool) -> Result<(), FetchError> {
+    let refused = |why: &str| Err(FetchError(format!("{} is not fetched: {why}", without_user(url))));
+    if !url.username().is_empty() || url.password().is_some() {
+        return refused("it holds a user name or password");
+    }
+    let (address, is_loopback) = match url.host() {
+        None => return refused("it has no host"),
+        Some(Host::Domain(name)) => (None, name == "localhost"),
+        Some(Host::Ipv4(address)) => (Some(IpAddr::V4(address)), address.is_loopback()),
+        Some(Host::Ipv6(address)) => (Some(IpAddr::V6(address)), address.is_loopback()),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if allow_private && is_loopback => {}
+        "http" if allow_private => return refused("http is for loopback only"),
+        _ => return refused("it is not https"),
+    }
+    if address.is_some_and(|address| !place(address).is_allowed(allow_private)) {
+        return refused("its address is not a public one");
+    }
+    Ok(())
+}
+
+fn without_user(url: &Url) -> Url {
+    let mut url = url.clone();
+    // Fails only for URLs that cannot have a user.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
+/// JSON in one of its media types. A document without Content-Type passes: what counts is whether it parses, and some
+/// file servers send none; HTML error pages and the like always say what they are.
+fn check_content_type(url: &Url, headers: &HeaderMap) -> Result<(), FetchError> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let media_type =
+        value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json = media_type == "application/json"
+        || media_type.strip_prefix("application/").is_some_and(|subtype| subtype.ends_with("+json"));
+    if is_json { Ok(()) } else { Err(FetchError(format!("{url} is not JSON by its Content-Type"))) }
+}
+
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut max_age = None;
+    for directive in directives.flat_map(|value| value.split(',')).map(|text| text.trim().to_ascii_lowercase()) {
+        if directive == "no-store" || directive == "no-cache" {
+            return Some(Duration::ZERO);
+        }
+        if let Some(seconds) = directive.strip_prefix("max-age=") {
+            max_age = seconds.trim_matches('"').parse().ok();
+        }
+    }
+    let age: u64 = headers.get(AGE).and_then(|value| value.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
+    max_age.map(|seconds: u64| Duration::from_secs(seconds.saturating_sub(age)))
+}
+
+fn date(headers: &HeaderMap) -> Option<i64> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    OffsetDateTime::parse(text, &Rfc2822).ok().map(OffsetDateTime::unix_timestamp)
+}
+
+/// The cause that says what happened: the outer ones only say that a request failed.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Resolves by the system, and lets nothing through unless every answer is allowed.
+struct CheckedResolver {
+    allow_private: bool,
+}
+
+impl Resolve for CheckedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let allow_private = self.allow_private;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            Ok(checked(name.as_str(), found, allow_private)?)
+        })
+    }
+}
+
+fn checked(name: &str, found: Vec<SocketAddr>, allow_private: bool) -> Result<Addrs, FetchError> {
+    let places = || found.iter().map(|address| place(address.ip()));
+    if found.is_empty() {
+        return Err(FetchError(format!("{name} has no address")));
+    }
+    if !places().all(|place| place.is_allowed(allow_private)) {
+        return Err(FetchError(format!("{name} has an address that is not a public one")));
+    }
+    // http is let through for this name alone, so it must be this machine (RFC 6761 §6.3).
+    if name == "localhost" && !places().all(|place| place == Place::Loopback) {
+        return Err(FetchError("localhost is not this machine".to_owned()));
+    }
+    Ok(Box::new(found.into_iter()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    fn check(url: &str, allow_private: bool) -> Result<(), FetchError> {
+        check_url(&Url::parse(url).unwrap(), allow_private)
+    }
+
+    #[test]
+    fn only_https_to_public_hosts_is_fetched() {
+        assert!(check("https://idp.example.com/jwks", false).is_ok());
+        for url in [
+            "http://idp.example.com/",
+            "ftp://idp.example.com/",
+            "file:///etc/passwd",
+            "https://user@idp.example.com/",
+            "https://u:p@idp.example.com/",
+            "https://127.0.0.1/",
+            "https://2130706433/",
+            "https://0177.0.0.1/",
+            "https://0x7f.1/",
+            "https://[::1]/",
+            "https://[::ffff:127.0.0.1]/",
+            "https://169.254.169.254/",
+            "https://10.0.0.1/",
+            "http://localhost/",
+            "data:application/json,{}",
+        ] {
+            assert!(check(url, false).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_fetched_only_where_allowed_and_http_only_on_loopback() {
+        for url in
+            ["https://10.0.0.1/", "https://127.0.0.1/", "http://127.0.0.1:9/", "http://[::1]:9/", "http://localhost/"]
+        {
+            assert!(check(url, true).is_ok(), "{url}");
+        }
+        for url in
+            ["http://10.0.0.1/", "http://idp.example.com/", "https://169.254.169.254/", "https://user@127.0.0.1/"]
+        {
+            assert!(check(url, true).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_repeated() {
+        assert!(!check("https://user:hunter2@a.example/", false).unwrap_err().to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn one_forbidden_answer_among_many_refuses_the_name() {
+        let answers = |texts: &[&str]| texts.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 0)).collect();
+        assert!(checked("a.example", answers(&["1.1.1.1", "2606:4700::1"]), false).is_ok());
+        assert!(checked("a.example", answers(&["1.1.1.1", "127.0.0.1"]), false).is_err());
+        assert!(checked("a.example", answers(&["1.1.1.1", "127.0.0.1"]), true).is_ok());
+        assert!(checked("a.example", answers(&["169.254.169.254"]), true).is_err());
+        assert!(checked("localhost", answers(&["1.1.1.1"]), true).is_err());
+        assert!(checked("a.example", Vec::new(), false).is_err());
+    }
+
+    #[test]
+    fn the_age_of_a_document_counts() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            max_age(&headers)
+        };
+        assert_eq!(headers(&[]), None);
+        assert_eq!(headers(&[("cache-control", "public, Max-Age=600")]), Some(Duration::from_mins(10)));
+        assert_eq!(headers(&[("cache-control", "max-age=600"), ("age", "100")]), Some(Duration::from_secs(500)));
+        assert_eq!(headers(&[("cache-control", "max-age=600, no-store")]), Some(Duration::ZERO));
+        assert_eq!(headers(&[("cache-control", "max-age=soon")]), None);
+    }
+
+    #[test]
+    fn json_is_known_by_its_media_type() {
+        let accepts = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]);
+            check_content_type(&Url::parse("https://a.example").unwrap(), &headers).is_ok()
+        };
+        for value in ["application/json", "Application/JSON; charset=utf-8", "application/jwk-set+json"] {
+            assert!(accepts(value), "{value}");
+        }
+        for value in ["text/html", "text/json", "application/jsonp", "image/svg+json", ""] {
+            assert!(!accepts(value), "{value}");
+        }
+        assert!(check_content_type(&Url::parse("https://a.example").unwrap(), &HeaderMap::new()).is_ok());
+    }
+}

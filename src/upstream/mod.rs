@@ -1,0 +1,5 @@
+//! THE USER'S IDENTITY PROVIDERS, and every other document fetched from elsewhere: the only user of reqwest.
+
+mod addresses;
+pub mod discovery;
+pub mod fetch;
