@@ -1,0 +1,122 @@
+//! Bounded memories that spare the hot path a database read. What they hold is never older than the last refresh.
+
+use crate::domain::consent::Consent;
+use crate::domain::names::UserId;
+use crate::domain::user::User;
+use crate::secrets::{SecretsKey, digest, mac};
+use crate::store::{ConsentRequest, Store, StoreError};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use moka::future::Cache;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+/// Users whose consents are remembered.
+const USERS: u64 = 100_000;
+/// How long another server's news of a user may take to be seen here.
+const USER_AGE: Duration = Duration::from_secs(1);
+
+/// Consents by user. An entry is good only for the version of all consents that it was read at.
+#[derive(Debug)]
+pub struct ConsentCache {
+    version: AtomicI64,
+    entries: Cache<(UserId, i64), Arc<[Consent]>>,
+}
+
+impl ConsentCache {
+    pub(super) fn new(version: i64) -> Self {
+        Self { version: AtomicI64::new(version), entries: Cache::new(USERS) }
+    }
+
+    /// Consents have changed somewhere: what was read at an earlier version is not used again.
+    pub(super) fn is_at(&self, version: i64) {
+        if self.version.swap(version, Ordering::SeqCst) != version {
+            self.entries.invalidate_all();
+        }
+    }
+
+    /// Every consent of the user, and every one for everyone.
+    pub async fn of(&self, store: &Store, user: &UserId) -> Result<Arc<[Consent]>, StoreError> {
+        // The version is read first: a change while the rows are read makes the entry one of the past.
+        let key = (user.clone(), self.version.load(Ordering::SeqCst));
+        if let Some(consents) = self.entries.get(&key).await {
+            return Ok(consents);
+        }
+        let consents: Arc<[Consent]> = store.consents_of(user).await?.into();
+        self.entries.insert(key, Arc::clone(&consents)).await;
+        Ok(consents)
+    }
+}
+
+/// Users by id, for our own subject tokens, which do not carry the user's attributes.
+#[derive(Debug)]
+pub struct UserCache {
+    entries: Cache<UserId, Arc<User>>,
+    told: moka::sync::Cache<UserId, i64>,
+}
+
+impl UserCache {
+    pub(super) fn new() -> Self {
+        Self {
+            entries: Cache::builder().max_capacity(USERS).time_to_live(USER_AGE).build(),
+            told: moka::sync::Cache::new(USERS),
+        }
+    }
+
+    /// The user, if one was ever acted for.
+    pub async fn find(&self, store: &Store, id: &UserId) -> Result<Option<Arc<User>>, StoreError> {
+        if let Some(user) = self.entries.get(id).await {
+            return Ok(Some(user));
+        }
+        let user = store.find_user(id).await?.map(Arc::new);
+        if let Some(user) = &user {
+            self.entries.insert(id.clone(), Arc::clone(user)).await;
+        }
+        Ok(user)
+    }
+
+    /// True unless the database was told of the user by a token of this time or a later one: it keeps the newest.
+    ///
+    /// What another server told it meanwhile can only be of a later token, so it is never needed to ask.
+    pub fn is_news(&self, user: &User) -> bool {
+        self.told.get(&user.id).is_none_or(|told| user.attributes_at > told)
+    }
+
+    /// The database knows this of the user now.
+    pub fn told(&self, user: &User) {
+        self.told.insert(user.id.clone(), user.attributes_at);
+    }
+}
+
+/// Handles of consent pages: unguessable, and the same for the same need within a window.
+#[derive(Debug)]
+pub struct ConsentHandles {
+    key: [u8; 32],
+    stored: moka::sync::Cache<String, ()>,
+}
+
+impl ConsentHandles {
+    pub(super) fn new(key: &SecretsKey) -> Self {
+        Self {
+            key: key.derive("consent handle"),
+            stored: moka::sync::Cache::builder().max_capacity(USERS).time_to_live(Duration::from_mins(5)).build(),
+        }
+    }
+
+    /// The handle for a need in this window; its request is stored before it is given out.
+    pub async fn issue(&self, store: &Store, request: &ConsentRequest, window: i64) -> Result<String, StoreError> {
+        let scopes = request.scopes.to_string();
+        let parts = [request.user.as_str(), request.client.as_str(), request.resource.as_str(), &scopes];
+        let mut parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
+        let window = window.to_be_bytes();
+        parts.push(&window);
+        let handle = URL_SAFE_NO_PAD.encode(mac(&self.key, &parts));
+        let stored_as = digest(&handle);
+        if !self.stored.contains_key(&stored_as) {
+            store.insert_consent_request(&stored_as, request).await?;
+            self.stored.insert(stored_as, ());
+        }
+        Ok(handle)
+    }
+}
