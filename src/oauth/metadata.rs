@@ -1,0 +1,84 @@
+//! What anybody may read: the metadata document (RFC 8414), the JWKS (RFC 7517), and what backends may publish
+//! (RFC 9728).
+
+use super::DOCUMENTS;
+use crate::app::App;
+use crate::domain::client::GrantType;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const CACHE: &str = "public, max-age=300";
+
+/// `GET /.well-known/oauth-authorization-server` and `/.well-known/openid-configuration`: the same bytes on all forms
+/// (rule DI-03). It lists exactly what is on.
+pub async fn document(State(app): State<Arc<App>>) -> Response {
+    let issuer = &app.config.issuer;
+    let snapshot = app.snapshot();
+    let scopes: BTreeSet<&str> = snapshot
+        .registry
+        .resources()
+        .flat_map(|resource| resource.scopes.iter().map(|scope| scope.name.as_str()))
+        .collect();
+    let mut document = json!({
+        "issuer": issuer,
+        "token_endpoint": app.token_endpoint(),
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "grant_types_supported": [GrantType::ClientCredentials.as_str(), GrantType::TokenExchange.as_str()],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"],
+        "ui_locales_supported": ["en"],
+    });
+    // An empty list is left out (RFC 8414 §3.2).
+    if let (false, Some(members)) = (scopes.is_empty(), document.as_object_mut()) {
+        members.insert("scopes_supported".to_owned(), json!(scopes));
+    }
+    json_document(&document)
+}
+
+/// `GET /.well-known/jwks.json`: our public keys, with an `ETag`.
+pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let jwks = app.signing_keys().jwks(app.clock.now());
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_known = known.split(',').any(|tag| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == jwks.etag);
+    let fields = [(header::ETAG, jwks.etag.clone())];
+    if is_known {
+        finish((StatusCode::NOT_MODIFIED, fields).into_response())
+    } else {
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        finish((fields, json, jwks.body.clone()).into_response())
+    }
+}
+
+/// `GET /.well-known/oauth-protected-resource/{id}`: the document that a backend may serve as its own (RFC 9728 §2).
+pub async fn protected_resource(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    let snapshot = app.snapshot();
+    let Some(resource) = snapshot.registry.resource_by_name(&id) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let scopes: Vec<&str> = resource.scopes.iter().map(|scope| scope.name.as_str()).collect();
+    let mut document = json!({
+        "resource": resource.audience.as_str(),
+        "resource_name": resource.name,
+        "authorization_servers": [app.config.issuer],
+        "bearer_methods_supported": ["header"],
+    });
+    if let (false, Some(members)) = (scopes.is_empty(), document.as_object_mut()) {
+        members.insert("scopes_supported".to_owned(), json!(scopes));
+    }
+    json_document(&document)
+}
+
+fn json_document(document: &Value) -> Response {
+    finish(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())
+}
+
+fn finish(mut response: Response) -> Response {
+    let fields: [(HeaderName, HeaderValue); 1] = [(header::CACHE_CONTROL, HeaderValue::from_static(CACHE))];
+    response.headers_mut().extend(fields);
+    DOCUMENTS.allow(response.headers_mut());
+    response
+}

@@ -1,0 +1,41 @@
+//! HOW CLIENTS TALK TO US: one file an endpoint.
+
+pub mod client_auth;
+pub mod cors;
+pub mod error;
+pub mod metadata;
+pub mod token;
+
+use crate::app::App;
+use crate::oauth::cors::Cors;
+use axum::Router;
+use axum::routing::{any, get};
+use std::sync::Arc;
+
+/// Every route of this folder, below the path of the issuer.
+pub fn routes() -> Router<Arc<App>> {
+    let documents = Router::new()
+        .route("/.well-known/jwks.json", get(metadata::jwks).fallback(cors::documents_only))
+        .route("/.well-known/openid-configuration", get(metadata::document).fallback(cors::documents_only))
+        .route(
+            "/.well-known/oauth-protected-resource/{id}",
+            get(metadata::protected_resource).fallback(cors::documents_only),
+        );
+    Router::new().merge(documents).route("/token", any(token::handle))
+}
+
+/// The routes that RFC 8414 §3.1 puts at the root of the host, with the path of the issuer behind the well-known name.
+pub fn root_routes(issuer_path: &str) -> Router<Arc<App>> {
+    let document = || get(metadata::document).fallback(cors::documents_only);
+    let router = Router::new().route(&format!("/.well-known/oauth-authorization-server{issuer_path}"), document());
+    if issuer_path.is_empty() {
+        router
+    } else {
+        router.route(&format!("/.well-known/openid-configuration{issuer_path}"), document())
+    }
+}
+
+/// What browsers are told about documents: anybody may read them.
+pub(crate) const DOCUMENTS: Cors = Cors { methods: "GET, HEAD, OPTIONS" };
+/// What browsers are told about the token endpoint.
+pub(crate) const TOKEN: Cors = Cors { methods: "POST, OPTIONS" };

@@ -1,0 +1,248 @@
+//! `POST /token` (RFC 6749 §3.2): form to typed request, one call, answer. Answers are never cached.
+
+use super::TOKEN;
+use super::client_auth::{AuthenticationFailure, Credentials};
+use super::error::OAuthError;
+use crate::app::App;
+use crate::domain::client::GrantType;
+use crate::domain::decision::{ErrorCode, ReasonCode, Refusal};
+use crate::domain::event::EventKind;
+use crate::grants::params::Params;
+use crate::grants::request::{GrantRequest, grant_type};
+use crate::grants::{Caller, Failure, Issued, Received, client_credentials, refused_early, token_exchange};
+use axum::body::{Body, to_bytes};
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The answer to a granted request (RFC 6749 §5.1, RFC 8693 §2.2.1).
+#[derive(Serialize)]
+struct TokenResponse {
+    access_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
+    token_type: &'static str,
+    expires_in: i64,
+    /// Left out when it is empty: a list of scopes has at least one (RFC 6749 §3.3).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    scope: String,
+}
+
+/// Every method of `/token`.
+pub async fn handle(
+    State(app): State<Arc<App>>,
+    Extension(received): Extension<Received>,
+    request: Request<Body>,
+) -> Response {
+    let mut response = match *request.method() {
+        Method::POST => post(&app, &received, request).await,
+        Method::OPTIONS => return TOKEN.preflight(),
+        _ => TOKEN.wrong_method(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    TOKEN.allow(headers);
+    response
+}
+
+async fn post(app: &App, received: &Received, request: Request<Body>) -> Response {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let challenge = parts.headers.contains_key(header::AUTHORIZATION);
+    let body = match read_body(app, body).await {
+        Ok(body) => body,
+        Err(error) => return error.into_response(),
+    };
+    // Only now does it take a place: a peer that sends slowly keeps nobody out.
+    let Ok(_place) = app.in_flight.try_acquire() else {
+        return unavailable("too many requests at once");
+    };
+    if app.is_behind() {
+        return unavailable("what changed in the database could not be taken in");
+    }
+    let params = match readable(&parts.headers, parts.uri.query(), &body) {
+        Ok(params) => params,
+        Err(refusal) => return stranger(app, received, None, None, refusal, challenge).await,
+    };
+    let credentials = match Credentials::read(&parts.headers, &params) {
+        Ok(credentials) => credentials,
+        Err(refusal) => return stranger(app, received, Some(&params), None, refusal, challenge).await,
+    };
+    let snapshot = app.snapshot();
+    let caller = match credentials.authenticate(app, &snapshot, received.now()).await {
+        Ok(caller) => caller,
+        Err(AuthenticationFailure::Unavailable(error)) => return unavailable(&error.to_string()),
+        Err(AuthenticationFailure::Refused(refusal)) => {
+            app.metrics.count_client_auth_failure(credentials.method().as_str(), refusal.reason.as_str());
+            return stranger(app, received, Some(&params), Some(&credentials), refusal, challenge).await;
+        }
+    };
+    match grant(app, received, &caller, &params, started).await {
+        Ok(issued) => answer(issued),
+        Err(Failure::Refused { refusal, consent }) => OAuthError::refused(&refusal, consent, challenge).into_response(),
+        Err(Failure::Unavailable(cause)) => unavailable(&cause),
+    }
+}
+
+async fn read_body(app: &App, body: Body) -> Result<axum::body::Bytes, OAuthError> {
+    let limit = app.config.limits.body_bytes;
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    let Ok(read) = tokio::time::timeout(body_at_most(app), to_bytes(body, limit)).await else {
+        return Err(OAuthError::too_slow());
+    };
+    read.map_err(|error| {
+        let too_large = std::error::Error::source(&error)
+            .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
+        if too_large { OAuthError::too_large() } else { OAuthError::incomplete() }
+    })
+}
+
+/// Half the time that a request has: what then still comes is too late for a decision, and whoever is slow hears so.
+fn body_at_most(app: &App) -> Duration {
+    match app.config.limits.request_seconds {
+        0 => Duration::MAX,
+        seconds => Duration::from_secs(u64::from(seconds)) / 2,
+    }
+}
+
+/// The form, if it is one, in the body and nowhere else.
+fn readable(headers: &HeaderMap, query: Option<&str>, body: &[u8]) -> Result<Params, Refusal> {
+    let invalid = |detail: &str| Refusal::new(ReasonCode::ParameterInvalid, detail);
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(invalid("the Content-Type is not application/x-www-form-urlencoded"));
+    }
+    // A token or secret in a URL ends up in logs (rule OA-01).
+    if query.is_some_and(|query| !query.is_empty()) {
+        return Err(invalid("parameters belong in the body, not in the URL"));
+    }
+    Params::parse(body)
+}
+
+/// The story of an authenticated request.
+async fn grant(
+    app: &App,
+    received: &Received,
+    caller: &Caller,
+    params: &Params,
+    started: Instant,
+) -> Result<Issued, Failure> {
+    let parsed = grant_type(params).and_then(|grant| Ok((grant, GrantRequest::parse(grant, params)?)));
+    let request = match parsed {
+        Ok((_, request)) => request,
+        Err(refusal) => {
+            let client = &caller.client.client.id;
+            let event = refused_early(received, kind(params), Some(client), Some(caller.authentication), &refusal);
+            app.audit.record(event, None).await?;
+            log_refusal(received, Some(client.as_str()), &refusal);
+            return Err(Failure::Refused { refusal, consent: None });
+        }
+    };
+    let (grant, result) = match request {
+        GrantRequest::TokenExchange(request) => {
+            (GrantType::TokenExchange, token_exchange::exchange(app, received, caller, request).await)
+        }
+        GrantRequest::ClientCredentials(request) => {
+            (GrantType::ClientCredentials, client_credentials::issue(app, received, caller, request).await)
+        }
+    };
+    note(app, received, caller, grant, &result, started);
+    result
+}
+
+/// One log line and one count a decision.
+fn note(
+    app: &App,
+    received: &Received,
+    caller: &Caller,
+    grant: GrantType,
+    result: &Result<Issued, Failure>,
+    started: Instant,
+) {
+    let took = started.elapsed();
+    let (outcome, reason) = match result {
+        Ok(issued) => {
+            app.metrics.count_issued(issued.grant);
+            ("granted", "granted")
+        }
+        Err(Failure::Refused { refusal, .. }) => ("refused", refusal.reason.as_str()),
+        Err(Failure::Unavailable(_)) => ("unavailable", "unavailable"),
+    };
+    if grant == GrantType::TokenExchange {
+        app.metrics.count_exchange(outcome, reason, took);
+    }
+    tracing::info!(
+        request_id = received.request_id,
+        client.id = caller.client.client.id.as_str(),
+        grant = grant.as_str(),
+        outcome,
+        reason,
+        duration_ms = took.as_secs_f64() * 1000.0,
+        "decision"
+    );
+}
+
+fn log_refusal(received: &Received, client: Option<&str>, refusal: &Refusal) {
+    tracing::info!(
+        request_id = received.request_id,
+        client.id = client,
+        outcome = "refused",
+        reason = refusal.reason.as_str(),
+        "decision"
+    );
+}
+
+fn kind(params: &Params) -> EventKind {
+    match grant_type(params) {
+        Ok(GrantType::TokenExchange) => EventKind::TokenExchange,
+        Ok(GrantType::ClientCredentials) => EventKind::ClientCredentials,
+        Ok(GrantType::AuthorizationCode | GrantType::RefreshToken) | Err(_) => EventKind::TokenRequest,
+    }
+}
+
+/// A request whose client is not authenticated. It is recorded and answered, until there are too many from one address:
+/// then a stranger can spend neither our disk nor our time.
+async fn stranger(
+    app: &App,
+    received: &Received,
+    params: Option<&Params>,
+    credentials: Option<&Credentials>,
+    refusal: Refusal,
+    challenge: bool,
+) -> Response {
+    let ours = refusal.reason.error() == ErrorCode::TemporarilyUnavailable;
+    if !ours && let Some(seconds) = app.limits.count_failure(received.source) {
+        return OAuthError::slow_down(seconds).into_response();
+    }
+    let claimed = credentials.and_then(Credentials::claimed);
+    let kind = params.map_or(EventKind::TokenRequest, kind);
+    let method = credentials.map(Credentials::method);
+    log_refusal(received, claimed.as_ref().map(crate::domain::names::ClientId::as_str), &refusal);
+    let event = refused_early(received, kind, claimed.as_ref(), method, &refusal);
+    match app.audit.record(event, None).await {
+        Ok(()) => OAuthError::refused(&refusal, None, challenge).into_response(),
+        Err(error) => unavailable(&error.to_string()),
+    }
+}
+
+fn unavailable(cause: &str) -> Response {
+    tracing::error!(cause, "a request at /token could not be answered");
+    OAuthError::unavailable().into_response()
+}
+
+fn answer(issued: Issued) -> Response {
+    let body = TokenResponse {
+        access_token: issued.access_token,
+        issued_token_type: issued.issued_type.map(super::super::grants::request::RequestedType::uri),
+        token_type: "Bearer",
+        expires_in: issued.expires_in,
+        scope: issued.scope.to_string(),
+    };
+    let body = serde_json::to_string(&body).expect("an answer has only texts and numbers");
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
