@@ -1,12 +1,53 @@
 //! `procura apply`.
 
-use super::{CliError, Context};
+use super::{CliError, Context, output};
+use crate::clock::Clock;
+use crate::registry_file::{self, ApplyOptions, Server, Source};
+use serde_json::json;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Registry files; together they are one. `-` is the standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Tell what would change, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Also remove what the files do not declare.
+    #[arg(long)]
+    prune: bool,
+}
 
 /// Make the registry match declarative files, in one transaction.
-pub async fn run(_context: &Context, _args: Args) -> Result<(), CliError> {
-    Err(CliError::new("not built yet"))
+pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
+    let config = context.config()?;
+    let sources = args.files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let store = context.store(&config).await?;
+    let options = ApplyOptions { dry_run: args.dry_run, prune: args.prune };
+    let applied = registry_file::apply(&store, &sources, options, Server::of(&config), &Clock::System).await;
+    store.close().await;
+    let applied = applied?;
+    if context.json {
+        output::json(&json!({ "dry_run": args.dry_run, "changes": applied.lines }));
+    } else if applied.lines.is_empty() {
+        output::text("nothing to change");
+    } else {
+        output::text(&applied.lines.join("\n"));
+        if args.dry_run {
+            output::note("dry run: nothing was changed");
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Source, CliError> {
+    if path.as_os_str() != "-" {
+        return Ok(Source::read(path)?);
+    }
+    let mut text = String::new();
+    std::io::stdin().lock().read_to_string(&mut text)?;
+    Ok(Source { name: "standard input".to_owned(), text, directory: PathBuf::new() })
 }

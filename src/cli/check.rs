@@ -1,12 +1,109 @@
-//! `procura check`.
+//! `procura check`: a dry run of the decision.
 
-use super::{CliError, Context};
+use super::{CliError, Context, output};
+use crate::clock::Clock;
+use crate::domain::decision::{Decision, Granted};
+use crate::domain::scope::Scope;
+use crate::domain::target::RequestedTargets;
+use crate::grants::dry_run::{self, Ask};
+use serde_json::{Value, json};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The user, as backends see them: the provider's subject_prefix and the `sub` there.
+    #[arg(long, value_name = "SUB")]
+    user: String,
+    /// The client that would ask.
+    #[arg(long, value_name = "CLIENT_ID")]
+    client: String,
+    /// The backend, by id or audience; the client's only one if left out.
+    #[arg(long, value_name = "RESOURCE")]
+    resource: Option<String>,
+    /// A scope; repeat for several; all the client may have if left out.
+    #[arg(long, value_name = "SCOPE")]
+    scope: Vec<Scope>,
+    /// A role to assume instead of the roles the provider last told us; repeat for several.
+    #[arg(long, value_name = "ROLE")]
+    role: Vec<String>,
+}
 
 /// Dry run of the decision: what would be granted, and what cut it.
-pub async fn run(_context: &Context, _args: Args) -> Result<(), CliError> {
-    Err(CliError::new("not built yet"))
+///
+/// Exit 0 if something would be granted, 1 if not.
+pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
+    let config = context.config()?;
+    let store = context.store(&config).await?;
+    let ask = Ask {
+        user: args.user.parse().map_err(|problem| CliError::new(format!("--user: {problem}")))?,
+        client: args.client.clone(),
+        targets: RequestedTargets {
+            audiences: args.resource.clone().into_iter().collect(),
+            ..RequestedTargets::default()
+        },
+        scopes: (!args.scope.is_empty()).then(|| args.scope.iter().cloned().collect()),
+        roles: (!args.role.is_empty()).then(|| args.role.clone()),
+    };
+    let answer = dry_run::check(&store, &config, &ask, Clock::System.now()).await;
+    store.close().await;
+    let answer = answer.map_err(|problem| CliError::new(problem.to_string()))?;
+    if context.json {
+        output::json(&as_json(&answer.decision));
+    } else {
+        if !answer.user_is_known && ask.roles.is_none() {
+            output::note(&format!(
+                "note: {} was never acted for, so nothing is known of their roles; --role assumes one",
+                ask.user
+            ));
+        }
+        print(&answer.decision, &args);
+    }
+    match &answer.decision.outcome {
+        Ok(_) => Ok(()),
+        Err(refusal) => Err(CliError::new(format!("would be refused: {}", refusal.reason.as_str()))),
+    }
+}
+
+fn print(decision: &Decision, args: &Args) {
+    match &decision.outcome {
+        Ok(granted) => print_granted(granted, args),
+        Err(refusal) => {
+            output::text(&format!("REFUSED  {}", refusal.reason.meaning()));
+            output::text(&format!("         {}", refusal.detail));
+            output::text(&format!("to do    {}", refusal.reason.fix()));
+        }
+    }
+    output::text("");
+    for line in decision.trace.lines() {
+        output::text(&line.to_string());
+    }
+}
+
+fn print_granted(granted: &Granted, args: &Args) {
+    output::text(&format!("GRANTED  {} may act for {} with: {}", args.client, args.user, granted.scopes));
+    for cut in &granted.cut {
+        output::text(&format!("without  {} ({}: {})", cut.scope, cut.reason.as_str(), cut.reason.meaning()));
+    }
+    let seconds = granted.expires_at.saturating_sub(granted.issued_at);
+    output::text(&format!("for      {seconds} seconds at most"));
+}
+
+fn as_json(decision: &Decision) -> Value {
+    let granted = decision.outcome.as_ref().ok();
+    let refusal = decision.outcome.as_ref().err();
+    let cut: Vec<Value> = granted
+        .into_iter()
+        .flat_map(|granted| &granted.cut)
+        .map(|cut| json!({"scope": cut.scope.as_str(), "reason": cut.reason.as_str()}))
+        .collect();
+    json!({
+        "outcome": if granted.is_some() { "granted" } else { "refused" },
+        "reason": refusal.map_or("granted", |refusal| refusal.reason.as_str()),
+        "error": refusal.map(|refusal| refusal.reason.error().as_str()),
+        "detail": refusal.map(|refusal| refusal.detail.as_str()),
+        "granted": granted.map(|granted| granted.scopes.to_string()),
+        "cut": cut,
+        "expires_in": granted.map(|granted| granted.expires_at.saturating_sub(granted.issued_at)),
+        "trace": decision.trace.lines(),
+    })
 }

@@ -1,12 +1,179 @@
 //! `procura consent`.
 
+use super::registry::{Session, find, time, time_or_dash, with_registry};
 use super::{CliError, Context};
+use crate::domain::change::Change;
+use crate::domain::client::ConsentMode;
+use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
+use crate::domain::identity_provider::IdentityProvider;
+use crate::domain::names::{ClientId, ResourceId, UserId};
+use crate::domain::scope::{Scope, ScopeSet};
+use crate::mistake;
+use crate::secrets::random_id;
+use serde_json::{Value, json};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Record that a user agreed, for example on paper.
+    Grant(Grant),
+    /// List consents, newest first.
+    List(List),
+    /// Take a consent back.
+    Revoke(One),
+}
+
+#[derive(Debug, clap::Args)]
+struct Grant {
+    /// The user: the `sub` of tokens.
+    #[arg(long)]
+    user: UserId,
+    /// To whom.
+    #[arg(long)]
+    client: ClientId,
+    /// For which backend.
+    #[arg(long)]
+    resource: ResourceId,
+    /// To what.
+    #[arg(long, num_args = 1.., required = true)]
+    scope: Vec<Scope>,
+    /// When it ends; by default it does not.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..=3_153_600_000))]
+    expires_in: Option<i64>,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Only this user's.
+    #[arg(long)]
+    user: Option<UserId>,
+    /// Only those given to this client.
+    #[arg(long)]
+    client: Option<ClientId>,
+    /// Also those that have ended or were taken back.
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct One {
+    /// Its id, the `grant_id` of tokens.
+    id: String,
+}
 
 /// Record, list and take back consents.
-pub async fn run(_context: &Context, _args: Args) -> Result<(), CliError> {
-    Err(CliError::new("not built yet"))
+pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
+    with_registry(context, async |session| match args.action {
+        Action::Grant(grant) => self::grant(session, grant).await,
+        Action::List(list) => self::list(session, &list).await,
+        Action::Revoke(one) => {
+            let consent = session.store.find_consent(&one.id).await?;
+            let consent = consent.ok_or_else(|| CliError::new(format!("there is no consent {}", one.id)))?;
+            let declared = session.current.clients.iter().find(|entry| entry.client.id == consent.client);
+            let by_file = consent.user == ConsentingUser::Everyone
+                && declared.is_some_and(|entry| entry.client.consent == ConsentMode::Admin);
+            if by_file {
+                let problem = format!(
+                    "{} is declared: client {} has consent = \"admin\". Change that with procura apply, or the next \
+                     apply would give it again",
+                    one.id, consent.client
+                );
+                return Err(CliError::new(problem));
+            }
+            match consent.revoked_at {
+                None => session.change(&[Change::RevokeConsent(one.id)], &[consent]).await,
+                Some(_) => session.change(&[], &[]).await,
+            }
+        }
+    })
+    .await
+}
+
+async fn grant(session: &Session, grant: Grant) -> Result<(), CliError> {
+    let current = &session.current;
+    let client = find("client", grant.client.as_str(), &current.clients, |entry| entry.client.id.as_str())?;
+    let resource = find("resource", grant.resource.as_str(), &current.resources, |resource| resource.id.as_str())?;
+    let ceiling = client.client.resources.get(&resource.id).map(Vec::as_slice).unwrap_or_default();
+    if let Some(beyond) = grant.scope.iter().find(|scope| !ceiling.contains(scope)) {
+        let hint = mistake::hint(beyond.as_str(), ceiling.iter().map(Scope::as_str));
+        let problem = format!("client {} can never have {beyond} at {}{hint}", grant.client, grant.resource);
+        return Err(CliError::new(problem));
+    }
+    let prefixes: Vec<String> = current.identity_providers.iter().map(IdentityProvider::prefix).collect();
+    let is_of =
+        |prefix: &String| grant.user.as_str().len() > prefix.len() && grant.user.as_str().starts_with(prefix.as_str());
+    if !prefixes.iter().any(is_of) {
+        let problem = format!("no identity provider has users such as {}; theirs begin with", grant.user);
+        return Err(CliError::new(format!("{problem} {}", prefixes.join(", "))));
+    }
+    let now = session.clock.now();
+    let scopes: ScopeSet = grant.scope.into_iter().collect();
+    let consent = Consent {
+        id: random_id("con"),
+        user: ConsentingUser::One(grant.user),
+        client: grant.client,
+        resource: grant.resource,
+        scopes,
+        source: ConsentSource::Admin,
+        granted_at: now,
+        expires_at: grant.expires_in.map(|seconds| now.saturating_add(seconds)),
+        revoked_at: None,
+    };
+    let lines = session.change_quietly(&[Change::GrantConsent(consent.clone())], &[]).await?;
+    session.show(&format!("{}\n{}", lines.join("\n"), consent.id), &document(&consent, now));
+    Ok(())
+}
+
+async fn list(session: &Session, list: &List) -> Result<(), CliError> {
+    if let Some(client) = &list.client {
+        find("client", client.as_str(), &session.current.clients, |entry| entry.client.id.as_str())?;
+    }
+    let now = session.clock.now();
+    let (user, client) = (list.user.as_ref().map(UserId::as_str), list.client.as_ref().map(ClientId::as_str));
+    let consents = session.store.list_consents(user, client, !list.all, now).await?;
+    let rows = consents.iter().map(|consent| {
+        vec![
+            consent.id.clone(),
+            user_of(consent).unwrap_or("everyone").to_owned(),
+            consent.client.to_string(),
+            consent.resource.to_string(),
+            consent.scopes.to_string(),
+            time(consent.granted_at),
+            time_or_dash(consent.expires_at),
+            time_or_dash(consent.revoked_at),
+        ]
+    });
+    let documents: Vec<Value> = consents.iter().map(|consent| document(consent, now)).collect();
+    let head = ["id", "user", "client", "resource", "scopes", "granted", "expires", "revoked"];
+    session.list(&head, rows.collect(), &documents);
+    Ok(())
+}
+
+fn user_of(consent: &Consent) -> Option<&str> {
+    match &consent.user {
+        ConsentingUser::One(user) => Some(user.as_str()),
+        ConsentingUser::Everyone => None,
+    }
+}
+
+/// `user` is null for a consent for everyone.
+fn document(consent: &Consent, now: i64) -> Value {
+    json!({
+        "id": consent.id,
+        "user": user_of(consent),
+        "client": consent.client,
+        "resource": consent.resource,
+        "scopes": consent.scopes.iter().collect::<Vec<_>>(),
+        "source": consent.source,
+        "granted_at": consent.granted_at,
+        "expires_at": consent.expires_at,
+        "revoked_at": consent.revoked_at,
+        "live": consent.is_live(now),
+    })
 }

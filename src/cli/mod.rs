@@ -8,18 +8,22 @@ pub mod consent;
 pub mod demo;
 pub mod explain;
 pub mod export;
+pub mod healthcheck;
 pub mod idp;
 pub mod inspect;
 pub mod keys;
 pub mod migrate;
 mod output;
 pub mod policy;
+mod registry;
 pub mod resource;
 pub mod serve;
 pub mod user;
 pub mod who;
 
-use crate::config::{Config, ConfigSources};
+use crate::config::{Config, ConfigProblem, ConfigSources};
+use crate::registry_file::{self, ApplyError, FileProblem};
+use crate::secrets::SecretsKey;
 use crate::store::Store;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -78,6 +82,8 @@ pub enum Command {
     Audit(audit::Args),
     /// A token in words, with every check a verifier would make.
     Inspect(inspect::Args),
+    /// Ask the server of this configuration whether it is ready; for a container's health check.
+    Healthcheck(healthcheck::Args),
     /// Bring the database schema up to date.
     Migrate(migrate::Args),
 }
@@ -94,7 +100,7 @@ pub struct Context {
 impl Context {
     /// The configuration in force.
     pub fn config(&self) -> Result<Config, CliError> {
-        Config::load(&self.sources).map_err(|problem| CliError::new(problem.to_string()))
+        Ok(Config::load(&self.sources)?)
     }
 
     /// The database, its schema up to date. SQLite is migrated on the way; PostgreSQL only by `procura migrate`, since
@@ -108,6 +114,13 @@ impl Context {
         }
         Ok(store)
     }
+}
+
+/// The key that seals, and that the database was made with: the first command that needs it ties the two together.
+async fn secrets_key(config: &Config, store: &Store) -> Result<SecretsKey, CliError> {
+    let key = config.secrets_key(!store.has_secrets_key().await?)?;
+    store.claim_secrets_key(&key.fingerprint()).await?;
+    Ok(key)
 }
 
 /// Why a command failed: one clear line for stderr.
@@ -127,6 +140,30 @@ impl CliError {
 impl From<crate::store::StoreError> for CliError {
     fn from(error: crate::store::StoreError) -> Self {
         Self::new(error.to_string())
+    }
+}
+
+impl From<Vec<FileProblem>> for CliError {
+    fn from(problems: Vec<FileProblem>) -> Self {
+        Self::new(registry_file::lines(&problems))
+    }
+}
+
+impl From<FileProblem> for CliError {
+    fn from(problem: FileProblem) -> Self {
+        Self::new(problem.to_string())
+    }
+}
+
+impl From<ApplyError> for CliError {
+    fn from(error: ApplyError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<ConfigProblem> for CliError {
+    fn from(problem: ConfigProblem) -> Self {
+        Self::new(problem.to_string())
     }
 }
 
@@ -156,6 +193,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Who(args) => who::run(&context, args).await,
         Command::Audit(args) => audit::run(&context, args).await,
         Command::Inspect(args) => inspect::run(&context, args).await,
+        Command::Healthcheck(args) => healthcheck::run(&context, args).await,
         Command::Migrate(args) => migrate::run(&context, args).await,
     };
     match result {

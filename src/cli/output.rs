@@ -34,3 +34,9 @@ pub(super) fn table(rows: &[Vec<String>]) {
         text(cells.join("  ").trim_end());
     }
 }
+
+/// True if stderr is a terminal whose owner has not asked for plain text (`NO_COLOR`).
+pub(super) fn colours() -> bool {
+    use std::io::IsTerminal;
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}

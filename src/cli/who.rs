@@ -1,12 +1,37 @@
 //! `procura who`.
 
-use super::{CliError, Context};
+use super::{CliError, Context, output};
+use crate::audit::explain;
+use crate::clock::Clock;
+use serde_json::json;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// The `jti` claim of the token, as the backend logged it.
+    jti: String,
+}
 
 /// Who acted with a token: for whom, through whom, where, when.
-pub async fn run(_context: &Context, _args: Args) -> Result<(), CliError> {
-    Err(CliError::new("not built yet"))
+pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
+    if args.jti.matches('.').count() == 2 {
+        return Err(CliError::new("that is a token, not its jti: procura inspect shows the jti"));
+    }
+    let store = context.store(&context.config()?).await?;
+    let Some(event) = store.event_of_token(&args.jti).await? else {
+        return Err(CliError::new(format!(
+            "no token with the jti {:?} was issued here; procura audit list shows the newest ones",
+            args.jti
+        )));
+    };
+    let transaction = match &event.txn {
+        Some(txn) => store.events_of_transaction(txn).await?,
+        None => Vec::new(),
+    };
+    if context.json {
+        output::json(&json!({ "event": &event, "earlier_hops": explain::earlier_hops(&event, &transaction) }));
+    } else {
+        output::text(&explain::who(&event, &transaction, Clock::System.now_ms()));
+    }
+    Ok(())
 }
