@@ -1,11 +1,40 @@
 //! The one test binary. Each module has its topic as its name.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "clippy takes only the bodies of #[test] functions for tests, not their helpers"
+)]
+
+// First, for their macros.
+#[macro_use]
+mod database;
+#[macro_use]
+mod world;
+
 mod architecture;
+mod attacks;
 mod audit;
+mod chaos;
 mod cli;
 mod config;
+mod demo;
+mod fuzz_corpus;
+mod http;
+mod issuer;
 mod keys;
+mod node;
+mod parity;
 mod postgres;
+mod reference;
+mod refusals;
 mod registry_file;
+mod secrecy;
+mod server;
+mod state_machine;
 mod store;
+mod timing;
+mod token_exchange;
+mod twin;
 mod verify;
