@@ -1,0 +1,191 @@
+// The users' identity provider: oidc-provider, with a sign-in page of its own, and a browser that fills it in.
+//
+// ID tokens are obtained as an LLM app obtains them: authorization code flow with PKCE, by openid-client.
+
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { exportJWK, generateKeyPair } from 'jose';
+import * as openid from 'openid-client';
+import { quietly } from './quiet.mjs';
+
+const { Provider } = await quietly(() => import('oidc-provider'));
+
+/** Who can sign in. Carol has no role at all. */
+export const USERS = {
+  alice: { password: 'alice-pw', name: 'Alice Adams', email: 'alice@example.com', roles: ['doctor'] },
+  bob: { password: 'bob-pw', name: 'Bob Brown', email: 'bob@example.com', roles: ['patient'] },
+  carol: { password: 'carol-pw', name: 'Carol Clark', email: 'carol@example.com', roles: [] },
+};
+
+/** The applications known to the provider, each with the algorithm of its ID tokens. `unrelated-app` is no LLM app. */
+export const APPS = { 'assistant-app': 'RS256', 'agent-app': 'ES256', 'unrelated-app': 'RS256' };
+
+const REDIRECT_URI = 'https://app.example.com/callback';
+const appSecret = (app) => `${app}-secret-of-at-least-32-characters`;
+
+export class IdentityProvider {
+  #server;
+  #provider;
+
+  static async start() {
+    const idp = new IdentityProvider();
+    idp.#server = createServer((request, response) => idp.#answer(request, response));
+    idp.#server.listen(0, '127.0.0.1');
+    await once(idp.#server, 'listening');
+    idp.issuer = `http://127.0.0.1:${idp.#server.address().port}`;
+    await idp.rotateKeys();
+    return idp;
+  }
+
+  async stop() {
+    this.#server.closeAllConnections();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+
+  /** Signs with new keys from now on; the old ones are published no more. */
+  async rotateKeys() {
+    const keys = await Promise.all(['RS256', 'ES256'].map(signingKey));
+    this.#provider = await quietly(() => new Provider(this.issuer, configuration(keys)));
+  }
+
+  /** A user signs in to an application. Resolves with the ID token that the application gets. */
+  async signIn(user, app = 'assistant-app') {
+    const config = await openid.discovery(
+      new URL(this.issuer),
+      app,
+      { id_token_signed_response_alg: APPS[app] },
+      openid.ClientSecretBasic(appSecret(app)),
+      { execute: [openid.allowInsecureRequests] },
+    );
+    const pkceCodeVerifier = openid.randomPKCECodeVerifier();
+    const expectedState = openid.randomState();
+    const expectedNonce = openid.randomNonce();
+    const url = openid.buildAuthorizationUrl(config, {
+      redirect_uri: REDIRECT_URI,
+      scope: 'openid profile email roles',
+      code_challenge: await openid.calculatePKCECodeChallenge(pkceCodeVerifier),
+      code_challenge_method: 'S256',
+      state: expectedState,
+      nonce: expectedNonce,
+    });
+    const callback = await new Browser().signIn(url, user, USERS[user].password);
+    const tokens = await openid.authorizationCodeGrant(config, callback, {
+      pkceCodeVerifier,
+      expectedState,
+      expectedNonce,
+      idTokenExpected: true,
+    });
+    return tokens.id_token;
+  }
+
+  async #answer(request, response) {
+    const { pathname } = new URL(request.url, this.issuer);
+    if (pathname.startsWith('/interaction/')) {
+      try {
+        await this.#interact(request, response);
+      } catch (error) {
+        response.writeHead(400, { 'content-type': 'text/plain' }).end(String(error));
+      }
+    } else {
+      this.#provider.callback()(request, response);
+    }
+  }
+
+  /** The sign-in page. Who has signed in agrees to what the application asks: that is not what is tested here. */
+  async #interact(request, response) {
+    const details = await this.#provider.interactionDetails(request, response);
+    if (details.prompt.name === 'consent') {
+      const grant = new this.#provider.Grant({
+        accountId: details.session.accountId,
+        clientId: details.params.client_id,
+      });
+      grant.addOIDCScope(details.params.scope);
+      const consent = { grantId: await grant.save() };
+      return this.#provider.interactionFinished(request, response, { consent }, { mergeWithLastSubmission: true });
+    }
+    if (request.method === 'GET') {
+      response.writeHead(200, { 'content-type': 'text/html' });
+      return response.end('<form method="post"><input name="user"><input name="password" type="password"></form>');
+    }
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    const form = new URLSearchParams(body);
+    const user = form.get('user');
+    if (USERS[user]?.password !== form.get('password')) throw new Error('wrong user or password');
+    const login = { accountId: user, amr: ['pwd'] };
+    return this.#provider.interactionFinished(request, response, { login }, { mergeWithLastSubmission: false });
+  }
+}
+
+async function signingKey(alg) {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true });
+  return { ...(await exportJWK(privateKey)), alg, use: 'sig', kid: crypto.randomUUID() };
+}
+
+function configuration(keys) {
+  return {
+    jwks: { keys },
+    cookies: { keys: [crypto.randomUUID()] },
+    clients: Object.entries(APPS).map(([client_id, id_token_signed_response_alg]) => ({
+      client_id,
+      client_secret: appSecret(client_id),
+      redirect_uris: [REDIRECT_URI],
+      id_token_signed_response_alg,
+    })),
+    scopes: ['openid', 'profile', 'email', 'roles'],
+    claims: { openid: ['sub', 'amr'], profile: ['name'], email: ['email'], roles: ['roles'] },
+    // Roles and e-mail in the ID token itself, as providers of organisations do it.
+    conformIdTokenClaims: false,
+    features: { devInteractions: { enabled: false } },
+    interactions: { url: (_context, interaction) => `/interaction/${interaction.uid}` },
+    ttl: { IdToken: 3600, Interaction: 600, Session: 3600, Grant: 3600, AccessToken: 3600, AuthorizationCode: 60 },
+    findAccount: (_context, sub) =>
+      USERS[sub] && {
+        accountId: sub,
+        claims: () => ({ sub, name: USERS[sub].name, email: USERS[sub].email, roles: USERS[sub].roles }),
+      },
+  };
+}
+
+/** As much of a browser as a sign-in needs: it keeps cookies, follows redirects and sends the form. */
+class Browser {
+  #cookies = new Map();
+
+  async signIn(start, user, password) {
+    let url = new URL(start);
+    let form;
+    for (let hops = 0; hops < 20; hops += 1) {
+      const response = await fetch(url, {
+        redirect: 'manual',
+        method: form ? 'POST' : 'GET',
+        body: form,
+        headers: { cookie: [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ') },
+      });
+      this.#keepCookies(response);
+      form = undefined;
+      const location = response.headers.get('location');
+      if (location) {
+        await response.body?.cancel();
+        url = new URL(location, url);
+        if (url.href.startsWith(REDIRECT_URI)) return url;
+      } else if (response.ok) {
+        await response.body?.cancel();
+        form = new URLSearchParams({ user, password });
+      } else {
+        throw new Error(`the identity provider answered ${response.status}: ${await response.text()}`);
+      }
+    }
+    throw new Error('the sign-in leads nowhere');
+  }
+
+  #keepCookies(response) {
+    for (const line of response.headers.getSetCookie()) {
+      const [pair, ...attributes] = line.split(';').map((part) => part.trim());
+      const [name, value] = pair.split(/=(.*)/s);
+      const ended = attributes.some((a) => /^expires=/i.test(a) && new Date(a.slice(8)).getTime() <= Date.now());
+      if (ended || value === '') this.#cookies.delete(name);
+      else this.#cookies.set(name, value);
+    }
+  }
+}
