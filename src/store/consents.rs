@@ -5,16 +5,26 @@ use super::{ConsentRequest, Store, StoreError};
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::names::UserId;
 
-// One statement, so that a consent which is taken back meanwhile is not seen both ways.
+// One statement, so that a consent which is taken back meanwhile is not seen both ways. Those of the user and those for
+// everyone are looked for by themselves: with an OR, a planner without statistics reads the whole table.
 const CONSENTS_OF: &str =
     "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
-    FROM consent WHERE (user_id = $1 OR user_id IS NULL) AND revoked_at IS NULL
+    FROM consent WHERE user_id = $1 AND revoked_at IS NULL
+    UNION ALL
+    SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
+    FROM consent WHERE user_id IS NULL AND revoked_at IS NULL
     UNION ALL
     SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at FROM (
         SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
-        FROM consent WHERE (user_id = $1 OR user_id IS NULL) AND revoked_at IS NOT NULL
+        FROM consent WHERE user_id = $1 AND revoked_at IS NOT NULL
         ORDER BY revoked_at DESC, id DESC LIMIT 100
     ) AS taken_back
+    UNION ALL
+    SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at FROM (
+        SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
+        FROM consent WHERE user_id IS NULL AND revoked_at IS NOT NULL
+        ORDER BY revoked_at DESC, id DESC LIMIT 100
+    ) AS taken_back_for_everyone
     ORDER BY granted_at DESC, id DESC";
 const LIST_CONSENTS: &str =
     "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
