@@ -349,8 +349,8 @@ impl<'a> World<'a> {
 
     fn compare(&mut self, answer: Answer, expected: Expected) -> Result<(), String> {
         let body = answer.json();
-        let told = format!("{} {}", answer.status, answer.text);
         let (error, text) = (body["error"].as_str(), body["access_token"].as_str());
+        let told = text.map_or_else(|| format!("{} {}", answer.status, answer.text), |text| claims(text).to_string());
         let result = match (&expected, error, text) {
             (Expected::NotBelieved, Some("invalid_client"), None) => Ok(()),
             (Expected::NotBelieved, _, _) => Err(format!("the client is not to be believed, and got {told}")),
