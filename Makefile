@@ -65,7 +65,7 @@ fuzz: ## Fuzz each parser FUZZ_SECONDS=30; FUZZ_TARGETS picks; a finding ends it
 		$(and $(LIMIT),$(LIMIT) $$(($(FUZZ_SECONDS) + 60))) $(FUZZ_OUT)/$(FUZZ_HOST)/debug/$$target \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=16384 -print_final_stats=1 -verbosity=1 \
 			-artifact_prefix=$(FUZZ_OUT)/findings/$$target- \
-			$(FUZZ_OUT)/corpus/$$target fuzz/corpus/$$target 2>&1 | grep -vE '^(INFO|#[0-9]+.*(NEW|REDUCE))' | tail -n 40; \
+			$(FUZZ_OUT)/corpus/$$target fuzz/corpus/$$target 2>&1 | grep -vE '^(INFO|WARNING: Failed to find|#[0-9]+.*(NEW|REDUCE))' | tail -n 40; \
 	done
 
 bench: install ## What one core does, beside other servers; BENCH_SECONDS=3 is quick, bench/bench.mjs has the settings.
