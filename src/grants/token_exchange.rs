@@ -159,8 +159,8 @@ fn asked_event<'a>(
     }
 }
 
-/// The page where the user can agree. The same need within five minutes leads to the same page, so that a client that
-/// polls does not fill the database.
+/// The page where the user can agree. The same need within a window of five minutes leads to the same page, so that a
+/// client that polls does not fill the database.
 async fn consent_link(app: &App, needed: &ConsentNeeded, now: i64) -> Result<ConsentLink, StoreError> {
     const WINDOW_SECONDS: i64 = 300;
     let window = now.div_euclid(WINDOW_SECONDS);
