@@ -333,6 +333,15 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_into_our_token_stays_small() {
+        assert!(short("acr", "x".repeat(256)).is_ok());
+        assert!(short("acr", "x".repeat(257)).is_err());
+        assert!(methods(vec!["otp".to_owned(); 8]).is_ok());
+        assert!(methods(vec!["otp".to_owned(); 9]).is_err());
+        assert!(methods(vec!["x".repeat(257)]).is_err());
+    }
+
+    #[test]
     fn an_attribute_of_the_wrong_kind_is_a_problem() {
         for wrong in [json!({"roles": 1}), json!({"roles": {"a": true}}), json!({"roles": ["a", 1]})] {
             assert!(read(&wrong, "/roles").is_err(), "{wrong}");

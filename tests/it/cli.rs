@@ -420,3 +420,14 @@ fn another_secrets_key_is_refused_before_it_does_damage() {
     assert!(!desk.path("procura.db.secrets_key").exists(), "no new key is made in its place");
     assert_eq!(desk.ok(&["client", "show", "assistant"]), before);
 }
+
+#[test]
+fn a_consent_that_a_file_declares_is_not_revoked_behind_the_files_back() {
+    let desk = Desk::furnished();
+    let listed: Value = serde_json::from_str(&desk.ok(&["consent", "list", "--json"])).unwrap();
+    let id = listed[0]["id"].as_str().unwrap().to_owned();
+    let ended = desk.run(&["consent", "revoke", &id]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("is declared: client records-backend has consent = \"admin\""), "{}", ended.err);
+    assert_eq!(serde_json::from_str::<Value>(&desk.ok(&["consent", "list", "--json"])).unwrap(), listed);
+}
