@@ -6,18 +6,31 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, Database};
+use sqlx::{Connection, Database, Executor};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
 
 /// How long a statement waits for a connection, or for another process that writes to the SQLite file.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// In a server, a read or a transaction that takes longer has failed.
+pub(super) const READ_AT_MOST: Duration = Duration::from_secs(3);
+pub(super) const TRANSACTION_AT_MOST: Duration = Duration::from_secs(10);
+/// Everything that is declared may be much.
+pub(super) const SNAPSHOT_AT_MOST: Duration = Duration::from_secs(30);
+/// An idle connection that does not answer in this time is not used.
+const PING_AT_MOST: Duration = Duration::from_secs(1);
 const SQLITE_READERS: u32 = 4;
-const POSTGRES_CONNECTIONS: u32 = 16;
+/// One more listens for changes.
+const POSTGRES_CONNECTIONS: u32 = 15;
+
+/// PostgreSQL ends a transaction of ours that stands still: when the network swallows a connection, it would otherwise
+/// keep its locks for hours, and the same rows could not be written from a new one.
+const SESSION: &str = "SET idle_in_transaction_session_timeout = '5s'";
 
 /// The lock under which PostgreSQL runs migrations: `procura` in ASCII.
 const MIGRATION_LOCK: i64 = 0x70_726f_6375_7261;
@@ -42,7 +55,8 @@ pub(super) enum Pools {
     Postgres { pool: PgPool, renewal: Renewal },
 }
 
-/// A connection for one transaction. Unless that ends in order, the connection is closed and never used again.
+/// A connection for one transaction or read. Unless that ends in order, the connection is closed and never used again:
+/// after an error, and when nobody waits for it any more.
 ///
 /// A commit that failed can leave behind what nobody can undo: SQLite ends the transaction by itself when the disk is
 /// full, sqlx goes on counting it, and every later transaction on the connection would fail.
@@ -65,7 +79,11 @@ impl<DB: Database> Lease<DB> {
 
 impl<DB: Database> Drop for Lease<DB> {
     fn drop(&mut self) {
-        if !self.ended_in_order {
+        if self.ended_in_order {
+            // The pool asks a connection whether it is well before it takes it back. One that no longer answers would
+            // keep its place in the pool until TCP gives up, which takes a quarter of an hour.
+            tokio::spawn(timeout(PATIENCE, self.connection.return_to_pool()));
+        } else {
             self.connection.close_on_drop();
         }
     }
@@ -74,7 +92,8 @@ impl<DB: Database> Drop for Lease<DB> {
 /// Since when connections to PostgreSQL must have been made.
 ///
 /// A session is read-only or not from its beginning: after a failover, or after a database was set to read-only for a
-/// while, the old ones stay so, however long they live.
+/// while, the old ones stay so, however long they live. And where one stopped answering, the others did too, mostly:
+/// each would cost the next request its time.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Renewal(Arc<Mutex<Option<Instant>>>);
 
@@ -82,8 +101,13 @@ impl Renewal {
     /// If a session took no writes, no connection that there is now is used again.
     pub(super) fn after<T>(&self, result: &Result<T, StoreError>) {
         if let Err(StoreError::ReadOnly(_)) = result {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            self.begin();
         }
+    }
+
+    /// No connection that there is now is used again.
+    fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// True for a connection of this age if it was made since.
@@ -111,7 +135,35 @@ impl Store {
         } else {
             return Err(unavailable("a database URL begins with sqlite:// or postgres://"));
         };
-        Ok(Self { pools })
+        Ok(Self { pools, is_limited: false })
+    }
+
+    /// For a server: what the database does not answer in a few seconds has failed. Commands wait, since theirs may be a
+    /// long read, and whoever typed them can end it.
+    #[must_use]
+    pub fn limited(self) -> Self {
+        Self { is_limited: true, ..self }
+    }
+
+    /// Runs what has a time limit in a server.
+    pub(super) async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if !self.is_limited {
+            return work.await;
+        }
+        timeout(limit, work).await.unwrap_or_else(|_| Err(self.gives_up(limit)))
+    }
+
+    /// The error of whoever stops waiting for the database. Connections that there are now are not used again.
+    pub fn gives_up(&self, waited: Duration) -> StoreError {
+        match &self.pools {
+            Pools::Sqlite { .. } => {}
+            Pools::Postgres { renewal, .. } => renewal.begin(),
+        }
+        unavailable(format!("the database did not answer within {} seconds", waited.as_secs()))
     }
 
     /// Makes sure no other server runs on the same SQLite file; nothing to do with PostgreSQL.
@@ -265,7 +317,7 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
     };
     let cannot = |problem: &str| unavailable(format!("cannot connect to PostgreSQL at {server}: {problem}"));
     // A pool tries again until it has no time left, and then says only that.
-    match tokio::time::timeout(PATIENCE, PgConnection::connect_with(&options)).await {
+    match timeout(PATIENCE, PgConnection::connect_with(&options)).await {
         Err(_) => return Err(cannot("no answer in 5 seconds")),
         Ok(Err(error)) => return Err(cannot(&describe(&error))),
         Ok(Ok(connection)) => connection.close().await?,
@@ -275,7 +327,19 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
     let pool = PgPoolOptions::new()
         .max_connections(POSTGRES_CONNECTIONS)
         .acquire_timeout(PATIENCE)
-        .before_acquire(move |_, connection| Box::pin(std::future::ready(Ok(renewed.is_after(connection.age)))));
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(|_| ()) }))
+        // Ours, since the pool's own test waits for the answer however long it takes.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, used| {
+            let is_current = renewed.is_after(used.age);
+            Box::pin(async move {
+                if !is_current {
+                    return Ok(false);
+                }
+                timeout(PING_AT_MOST, connection.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+                Ok(true)
+            })
+        });
     Ok(Pools::Postgres { pool: pool.connect_lazy_with(options), renewal })
 }
 

@@ -137,6 +137,8 @@ pub struct EventFilter {
 #[derive(Debug, Clone)]
 pub struct Store {
     pools: connection::Pools,
+    /// Whether what takes too long fails: see [`Store::limited`].
+    is_limited: bool,
 }
 
 /// An event as it stands in the database; nothing in it has been checked.
