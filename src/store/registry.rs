@@ -44,7 +44,7 @@ impl Store {
             secrets: sqlx::query_as(LIST_SECRETS).fetch_all(&mut *tx).await?,
             policies: sqlx::query_as(LIST_POLICIES).fetch_all(&mut *tx).await?,
             suspended_users: sqlx::query_scalar(LIST_SUSPENDED_USERS).fetch_all(&mut *tx).await?,
-        });
+        })?;
         let versions = Versions::from(rows.versions);
         Ok((StoredRegistry::try_from(rows)?, versions))
     }

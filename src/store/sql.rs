@@ -79,13 +79,24 @@ impl Step {
     }
 }
 
-/// Runs one sqlx expression: `read` where it only reads, `write` where it may write. They are one pool on PostgreSQL.
+/// Runs one sqlx expression that reads, within the time limit for reads.
 macro_rules! on_db {
-    ($store:expr, $pool:ident $db:ident => $query:expr) => {
-        match &$store.pools {
-            $crate::store::connection::Pools::Sqlite { $pool: $db, .. } => $query.await,
-            $crate::store::connection::Pools::Postgres { pool: $db, .. } => $query.await,
-        }
+    (@on $pool:expr, $db:ident => $query:expr) => {{
+        let mut lease = $crate::store::connection::Lease::of($pool.acquire().await?);
+        let $db = &mut *lease.connection;
+        let result = $query.await.map_err(StoreError::from);
+        lease.end(&result);
+        result
+    }};
+    ($store:expr, read $db:ident => $query:expr) => {
+        $store
+            .within($crate::store::connection::READ_AT_MOST, Box::pin(async {
+                match &$store.pools {
+                    $crate::store::connection::Pools::Sqlite { read, .. } => on_db!(@on read, $db => $query),
+                    $crate::store::connection::Pools::Postgres { pool, .. } => on_db!(@on pool, $db => $query),
+                }
+            }))
+            .await
     };
 }
 
@@ -105,41 +116,52 @@ macro_rules! in_tx {
         result
     }};
     ($store:expr, $tx:ident => $body:expr) => {
-        match &$store.pools {
-            $crate::store::connection::Pools::Sqlite { write, .. } => {
-                let mut lease = $crate::store::connection::Lease::of(write.acquire().await?);
-                let result = in_tx!(@in sqlx::Connection::begin_with(&mut *lease.connection, "BEGIN IMMEDIATE"), $tx => $body);
-                lease.end(&result);
-                result
-            }
-            $crate::store::connection::Pools::Postgres { pool, renewal } => {
-                let mut lease = $crate::store::connection::Lease::of(pool.acquire().await?);
-                let result = in_tx!(@in sqlx::Connection::begin(&mut *lease.connection), $tx => $body);
-                lease.end(&result);
-                renewal.after(&result);
-                result
-            }
-        }
+        $store
+            .within($crate::store::connection::TRANSACTION_AT_MOST, Box::pin(async {
+                match &$store.pools {
+                    $crate::store::connection::Pools::Sqlite { write, .. } => {
+                        let mut lease = $crate::store::connection::Lease::of(write.acquire().await?);
+                        let begin = sqlx::Connection::begin_with(&mut *lease.connection, "BEGIN IMMEDIATE");
+                        let result = in_tx!(@in begin, $tx => $body);
+                        lease.end(&result);
+                        result
+                    }
+                    $crate::store::connection::Pools::Postgres { pool, renewal } => {
+                        let mut lease = $crate::store::connection::Lease::of(pool.acquire().await?);
+                        let result = in_tx!(@in sqlx::Connection::begin(&mut *lease.connection), $tx => $body);
+                        lease.end(&result);
+                        renewal.after(&result);
+                        result
+                    }
+                }
+            }))
+            .await
     };
 }
 
-/// Runs a block whose statements all see the same state of the database.
+/// Runs a block whose statements all see the same state of the database; gives what the block gives.
 macro_rules! in_snapshot {
     ($store:expr, $tx:ident => $body:expr) => {
-        match &$store.pools {
-            $crate::store::connection::Pools::Sqlite { read, .. } => {
-                let mut $tx = read.begin().await?;
-                let value = $body;
-                $tx.commit().await?;
-                value
-            }
-            $crate::store::connection::Pools::Postgres { pool, .. } => {
-                let mut $tx = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-                let value = $body;
-                $tx.commit().await?;
-                value
-            }
-        }
+        $store
+            .within($crate::store::connection::SNAPSHOT_AT_MOST, Box::pin(async {
+                match &$store.pools {
+                    $crate::store::connection::Pools::Sqlite { read, .. } => {
+                        let mut lease = $crate::store::connection::Lease::of(read.acquire().await?);
+                        let result = in_tx!(@in sqlx::Connection::begin(&mut *lease.connection), $tx => $body);
+                        lease.end(&result);
+                        result
+                    }
+                    $crate::store::connection::Pools::Postgres { pool, .. } => {
+                        let mut lease = $crate::store::connection::Lease::of(pool.acquire().await?);
+                        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                        let begin = sqlx::Connection::begin_with(&mut *lease.connection, begin);
+                        let result = in_tx!(@in begin, $tx => $body);
+                        lease.end(&result);
+                        result
+                    }
+                }
+            }))
+            .await
     };
 }
 
