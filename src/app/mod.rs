@@ -23,16 +23,20 @@ use crate::tokens::verify::Verifier;
 use crate::upstream::fetch::Fetcher;
 use arc_swap::ArcSwap;
 use metrics::Metrics;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// A foreign document that takes longer is given up.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest foreign document that is read.
 const FETCH_BYTES: usize = 256 * 1024;
 
+/// A look for changes that takes longer may never end.
+const REFRESHED_WITHIN: Duration = Duration::from_millis(500);
 /// For how long a change in the database may fail to be taken in before nothing is issued any more.
 const BEHIND_AT_MOST_MS: i64 = 2000;
 
@@ -102,6 +106,7 @@ impl App {
         // Read before the keys: a change in between is then taken in at the next refresh.
         let keys_version = store.versions().await?.keys;
         let signing_keys = upkeep::open_signing_keys(&store, &secrets_key, clock.now()).await?;
+        let store = store.limited();
         let audit = AuditWriter::start(store.clone(), &config.audit, clock.clone()).await?;
         Ok(Arc::new(Self {
             issuer_keys: IssuerKeys::new(Fetcher::new(FETCH_TIMEOUT, FETCH_BYTES)),
@@ -161,14 +166,24 @@ impl App {
     /// # Errors
     /// The database does not answer, or holds what cannot be used; see [`App::is_behind`].
     pub async fn refresh(&self) -> Result<(), StartError> {
-        let refreshed = self.refresh_each().await;
-        let mut since = self.behind_since_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        *since = match refreshed {
-            Ok(()) => None,
-            Err(_) => since.or_else(|| Some(self.clock.now_ms())),
+        let mut refreshing = pin!(self.refresh_each());
+        let refreshed = if let Ok(refreshed) = timeout(REFRESHED_WITHIN, &mut refreshing).await {
+            refreshed
+        } else {
+            // A database that does not answer is as bad as one that says no.
+            self.falls_behind();
+            refreshing.await
         };
-        drop(since);
+        match refreshed {
+            Ok(()) => *self.behind_since_ms.lock().unwrap_or_else(PoisonError::into_inner) = None,
+            Err(_) => self.falls_behind(),
+        }
         refreshed
+    }
+
+    fn falls_behind(&self) {
+        let mut since = self.behind_since_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        since.get_or_insert_with(|| self.clock.now_ms());
     }
 
     async fn refresh_each(&self) -> Result<(), StartError> {
