@@ -12,19 +12,26 @@ use crate::secrets::random_id;
 use crate::store::{Store, StoreError};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A database that does not answer for longer has failed: a dead connection must not hold up the chain for minutes.
-const STORE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A commit that takes longer has failed: a dead connection must not hold up the chain for minutes.
+const COMMIT_AT_MOST: Duration = Duration::from_secs(10);
 
-/// After a failed commit the writer tries again by itself this often: a server that is not ready gets no requests.
+/// While a commit takes longer than this, no event is taken: nobody queues behind a database that stands still.
+const LATE_AFTER: Duration = Duration::from_secs(2);
+
+/// After a failed commit the writer tries again by itself this often.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A try to recover that takes longer is given up for the next one, which may have a better connection.
+const RECOVERY_AT_MOST: Duration = Duration::from_secs(3);
 
 /// The event could not be made durable: no token may be answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +43,7 @@ pub struct AuditUnavailable(pub String);
 pub struct AuditHealth {
     /// Events made durable.
     pub written: u64,
-    /// Events that could not be, those that found the queue full too.
+    /// Events that could not be, those that were not even taken too.
     pub failed: u64,
     /// Events that wait, those of the commit under way too.
     pub waiting: usize,
@@ -44,7 +51,7 @@ pub struct AuditHealth {
     pub commits: u64,
     /// How long these commits took altogether, in microseconds.
     pub commit_micros: u64,
-    /// True if the last commit succeeded and the writer runs.
+    /// True if an event is taken: the last commit succeeded, none under way is late, and the writer runs.
     pub healthy: bool,
 }
 
@@ -73,7 +80,7 @@ struct Counts {
     waiting: AtomicUsize,
     commits: AtomicU64,
     commit_micros: AtomicU64,
-    last_commit_succeeded: AtomicBool,
+    takes_events: AtomicBool,
 }
 
 impl AuditWriter {
@@ -81,12 +88,15 @@ impl AuditWriter {
     pub async fn start(store: Store, settings: &AuditSettings, clock: Clock) -> Result<Self, StoreError> {
         let writer_id: Arc<str> = random_id("w").into();
         let counts = Arc::new(Counts::default());
-        let empty = ChainHead::empty(&*writer_id);
-        let mut chain =
-            Chain { store, clock, counts: Arc::clone(&counts), durable: empty.clone(), head: Some(empty), failed: 0 };
-        let detail = format!("procura {} began this chain", env!("CARGO_PKG_VERSION"));
-        let started = chain.own_event("writer_started", detail);
-        chain.append(vec![started], &[]).await?;
+        let mut chain = Chain {
+            store,
+            clock,
+            counts: Arc::clone(&counts),
+            durable: ChainHead::empty(&*writer_id),
+            head: None,
+            told: 0,
+        };
+        chain.begin().await?;
 
         let (queue, events) = mpsc::channel(settings.queue.max(1));
         let (closing, tasks) = (CancellationToken::new(), TaskTracker::new());
@@ -94,12 +104,25 @@ impl AuditWriter {
         Ok(Self { queue, writer_id, counts, closing, tasks })
     }
 
+    /// Whether an event is taken now; if not, the event that its request would have had counts as failed.
+    ///
+    /// # Errors
+    /// From a commit that failed or is late until the next one that succeeds; the writer tries by itself.
+    pub fn admit(&self) -> Result<(), AuditUnavailable> {
+        if self.counts.takes_events.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.counts.failed.fetch_add(1, Ordering::Relaxed);
+        Err(AuditUnavailable("audit events cannot be written at the moment".to_owned()))
+    }
+
     /// Returns once the event (and what it taught us of a user) is durable. An event handed in is written even if the
     /// caller goes away.
     ///
     /// # Errors
-    /// At once if too many events wait; after the commit failed otherwise.
+    /// At once if no event is taken (see [`Self::admit`]) or too many wait; after the commit failed otherwise.
     pub async fn record(&self, event: AuditEvent, user: Option<User>) -> Result<(), AuditUnavailable> {
+        self.admit()?;
         let (answer, answered) = oneshot::channel();
         // Counted before it is handed in: the task must not count it off first.
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
@@ -124,7 +147,7 @@ impl AuditWriter {
             waiting: self.counts.waiting.load(Ordering::Relaxed),
             commits: self.counts.commits.load(Ordering::Relaxed),
             commit_micros: self.counts.commit_micros.load(Ordering::Relaxed),
-            healthy: self.counts.last_commit_succeeded.load(Ordering::Relaxed) && !self.queue.is_closed(),
+            healthy: self.counts.takes_events.load(Ordering::Relaxed) && !self.queue.is_closed(),
         }
     }
 
@@ -150,8 +173,8 @@ struct Chain {
     durable: ChainHead,
     /// Where the next event goes; none after a failed commit, since what became of it is for the store to say.
     head: Option<ChainHead>,
-    /// Events that could not be stored since the last commit that succeeded.
-    failed: u64,
+    /// How many of the events that failed were told of by a `writer_resumed`.
+    told: u64,
 }
 
 impl Chain {
@@ -164,19 +187,24 @@ impl Chain {
                 () = closing.cancelled(), if !queue.is_closed() => queue.close(),
                 taken = queue.recv_many(&mut batch, most) => match taken {
                     0 => return,
-                    _ => self.commit(&mut batch).await,
+                    _ => self.commit(&mut batch, &mut queue).await,
                 },
                 _ = recovery.tick(), if self.head.is_none() => self.recover().await,
             }
         }
     }
 
-    /// One transaction for the batch; then everyone in it hears how it went.
-    async fn commit(&mut self, batch: &mut Vec<Waiting>) {
-        let (mut events, mut answers) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+    /// One transaction for the batch; then everyone in it hears how it went. If it failed, so does everyone behind it.
+    async fn commit(&mut self, batch: &mut Vec<Waiting>, queue: &mut mpsc::Receiver<Waiting>) {
+        let Some(mut head) = self.head.take() else {
+            // They came in just when the commit before them failed.
+            return self.counts.refuse(batch.drain(..), "the last commit failed");
+        };
+        let started = Instant::now();
+        let (mut chained, mut answers) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         let mut users = BTreeMap::new();
         for Waiting { event, user, answer } in batch.drain(..) {
-            events.push(event);
+            chained.push(ChainedEvent::append(&mut head, event));
             answers.push(answer);
             if let Some(user) = user {
                 keep_newest(&mut users, user);
@@ -184,13 +212,20 @@ impl Chain {
         }
         // In the order of their ids, so that two servers that meet the same users cannot wait for each other.
         let users: Vec<User> = users.into_values().collect();
-        let result = self.append(events, &users).await.map_err(|error| {
-            let count = u64::try_from(answers.len()).unwrap_or(u64::MAX);
-            self.failed = self.failed.saturating_add(count);
-            self.counts.failed.fetch_add(count, Ordering::Relaxed);
-            tracing::error!(audit.events = count, error = %error, "audit events could not be stored");
-            AuditUnavailable(format!("the audit event could not be stored: {error}"))
-        });
+        let result = match self.append(&chained, &users, queue).await {
+            Ok(()) => {
+                self.is_durable(head, chained.len(), started);
+                Ok(())
+            }
+            Err(error) => {
+                let count = u64::try_from(answers.len()).unwrap_or(u64::MAX);
+                tracing::error!(audit.events = count, error = %error, "audit events could not be stored");
+                self.counts.takes_events.store(false, Ordering::Relaxed);
+                self.counts.failed.fetch_add(count, Ordering::Relaxed);
+                self.counts.refuse(drain(queue), "the commit before it failed");
+                Err(AuditUnavailable(format!("the audit event could not be stored: {error}")))
+            }
+        };
         self.counts.waiting.fetch_sub(answers.len(), Ordering::Relaxed);
         for answer in answers {
             // Whoever asked may have gone; the event is stored all the same.
@@ -198,51 +233,85 @@ impl Chain {
         }
     }
 
-    /// Tries to write after a failed commit although no event waits.
-    async fn recover(&mut self) {
-        if let Err(error) = self.append(Vec::new(), &[]).await {
-            tracing::debug!(error = %error, "the audit trail still cannot be written");
+    /// Stores them. As long as that is late, nothing is taken, and what waits is refused: it was not tried.
+    async fn append(
+        &self,
+        chained: &[ChainedEvent],
+        users: &[User],
+        queue: &mut mpsc::Receiver<Waiting>,
+    ) -> Result<(), StoreError> {
+        let mut commit = pin!(self.within(COMMIT_AT_MOST, self.store.append_events(chained, users)));
+        if let Ok(result) = timeout(LATE_AFTER, &mut commit).await {
+            return result;
         }
+        tracing::warn!(audit.events = chained.len(), "the database takes long to store audit events");
+        self.counts.takes_events.store(false, Ordering::Relaxed);
+        self.counts.refuse(drain(queue), "the commit before it takes too long");
+        commit.await
     }
 
-    /// Appends behind the head, which after a failure is read again first: a commit whose answer was lost may have
-    /// happened. Should it happen later still, its places in the chain are taken and one of the two commits fails.
-    async fn append(&mut self, events: Vec<AuditEvent>, users: &[User]) -> Result<(), StoreError> {
+    /// The first event of the chain.
+    async fn begin(&mut self) -> Result<(), StoreError> {
         let started = Instant::now();
-        let known = self.head.take();
-        let resumed = known.is_none();
-        let mut head = match known {
-            Some(head) => head,
-            None => self.stored_head().await?,
-        };
-        let notice = resumed.then(|| self.own_event("writer_resumed", self.what_happened(&head)));
-        let chained: Vec<ChainedEvent> =
-            notice.into_iter().chain(events).map(|event| ChainedEvent::append(&mut head, event)).collect();
-        let result = within_timeout(self.store.append_events(&chained, users)).await;
-        self.counts.last_commit_succeeded.store(result.is_ok(), Ordering::Relaxed);
-        result?;
-
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.counts.commits.fetch_add(1, Ordering::Relaxed);
-        self.counts.commit_micros.fetch_add(micros, Ordering::Relaxed);
-        self.counts.written.fetch_add(u64::try_from(chained.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        if resumed {
-            tracing::info!(audit.seq = head.seq, "the audit trail is written again");
-        }
-        self.failed = 0;
-        self.durable.clone_from(&head);
-        self.head = Some(head);
+        let mut head = self.durable.clone();
+        let detail = format!("procura {} began this chain", env!("CARGO_PKG_VERSION"));
+        let event = ChainedEvent::append(&mut head, self.own_event("writer_started", detail));
+        self.within(COMMIT_AT_MOST, self.store.append_events(&[event], &[])).await?;
+        self.is_durable(head, 1, started);
         Ok(())
     }
 
-    async fn stored_head(&self) -> Result<ChainHead, StoreError> {
-        let stored = within_timeout(self.store.chain_head(&self.durable.writer_id)).await?;
-        Ok(stored.unwrap_or_else(|| ChainHead::empty(&self.durable.writer_id)))
+    /// Tries to go on after a failed commit. No event waits for it.
+    async fn recover(&mut self) {
+        let started = Instant::now();
+        match self.within(RECOVERY_AT_MOST, self.resume()).await {
+            Ok((head, told)) => {
+                tracing::info!(audit.seq = head.seq, "the audit trail is written again");
+                self.told = told;
+                self.is_durable(head, 1, started);
+            }
+            Err(error) => tracing::debug!(error = %error, "the audit trail still cannot be written"),
+        }
+    }
+
+    /// Appends behind the stored head an event that says what happened: a commit whose answer was lost may have
+    /// happened. Should it happen later still, its places in the chain are taken and one of the two commits fails.
+    ///
+    /// Returns the new head, and how many failed events have been told of by now. Those that are refused while this is
+    /// under way are for the next time.
+    async fn resume(&self) -> Result<(ChainHead, u64), StoreError> {
+        let writer_id = &self.durable.writer_id;
+        let mut head = self.store.chain_head(writer_id).await?.unwrap_or_else(|| ChainHead::empty(writer_id));
+        let failed = self.counts.failed.load(Ordering::Relaxed);
+        let notice = self.what_happened(&head, failed.saturating_sub(self.told));
+        let notice = ChainedEvent::append(&mut head, self.own_event("writer_resumed", notice));
+        self.store.append_events(&[notice], &[]).await?;
+        Ok((head, failed))
+    }
+
+    /// Notes a commit that succeeded. Events are taken from now on.
+    fn is_durable(&mut self, head: ChainHead, events: usize, started: Instant) {
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counts.commits.fetch_add(1, Ordering::Relaxed);
+        self.counts.commit_micros.fetch_add(micros, Ordering::Relaxed);
+        self.counts.written.fetch_add(u64::try_from(events).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.durable.clone_from(&head);
+        self.head = Some(head);
+        self.counts.takes_events.store(true, Ordering::Relaxed);
+    }
+
+    /// After the time limit the connection is closed, whatever it was doing, and others like it are not used again.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        timeout(limit, answer).await.unwrap_or_else(|_| Err(self.store.gives_up(limit)))
     }
 
     /// Why the chain was interrupted, for the event that says so. If durable events are gone (a restored backup, a
     /// replica that had fallen behind) the chain goes on behind what is left, and this is the trace they leave.
-    fn what_happened(&self, stored: &ChainHead) -> String {
+    fn what_happened(&self, stored: &ChainHead, failed: u64) -> String {
         let durable = &self.durable;
         if stored.seq < durable.seq {
             tracing::error!(audit.seq = stored.seq, audit.durable_seq = durable.seq, "the database lost audit events");
@@ -259,7 +328,7 @@ impl Chain {
                 durable.seq, durable.hash
             )
         } else {
-            format!("after a failed commit; events that failed, and for which no token was answered: {}", self.failed)
+            format!("after a failed commit; events that failed, and for which no token was answered: {failed}")
         }
     }
 
@@ -287,10 +356,20 @@ fn keep_newest(users: &mut BTreeMap<UserId, User>, user: User) {
     }
 }
 
-async fn within_timeout<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(STORE_TIMEOUT, answer).await.unwrap_or_else(|_| {
-        Err(StoreError::Unavailable(format!("the database did not answer within {} seconds", STORE_TIMEOUT.as_secs())))
-    })
+/// What waits at this moment.
+fn drain(queue: &mut mpsc::Receiver<Waiting>) -> impl Iterator<Item = Waiting> {
+    std::iter::from_fn(|| queue.try_recv().ok())
+}
+
+impl Counts {
+    /// Answers events that were not tried.
+    fn refuse(&self, waiting: impl Iterator<Item = Waiting>, why: &str) {
+        for Waiting { answer, .. } in waiting {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            let _ = answer.send(Err(AuditUnavailable(format!("the audit event was not stored: {why}"))));
+        }
+    }
 }
 
 #[cfg(test)]

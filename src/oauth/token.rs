@@ -61,6 +61,10 @@ async fn post(app: &App, received: &Received, request: Request<Body>) -> Respons
     let Ok(_place) = app.in_flight.try_acquire() else {
         return unavailable("too many requests at once");
     };
+    // Nobody waits for a decision that cannot be recorded.
+    if let Err(error) = app.audit.admit() {
+        return unavailable(&error.to_string());
+    }
     if app.is_behind() {
         return unavailable("what changed in the database could not be taken in");
     }

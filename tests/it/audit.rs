@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NOW_MS: i64 = 1_767_225_600_000; // 2026-01-01T00:00:00Z
 
@@ -349,6 +349,19 @@ async fn reasons_of(store: &Store, writer_id: &str) -> Vec<String> {
     chain_of(store, writer_id).await.into_iter().map(|event| event.reason).collect()
 }
 
+/// Waits until the writer has recovered by itself.
+async fn healthy(writer: &AuditWriter) {
+    let healthy = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        while !writer.health().healthy {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), healthy).await.unwrap();
+}
+
+const NOT_TAKEN: &str = "audit events cannot be written at the moment";
+
 /// A table that is not there: every commit fails, and nothing is lost when it is back.
 const BREAK: &str = "ALTER TABLE audit_event RENAME TO audit_event_away";
 const MEND: &str = "ALTER TABLE audit_event_away RENAME TO audit_event";
@@ -468,6 +481,57 @@ store_test! {
         writer.close().await;
     }
 
+    async fn after_a_failed_commit_events_are_refused_at_once_and_counted(db: TestDatabase) {
+        let writer = writer(&db.store, settings(256, 4096)).await;
+        db.execute(BREAK).await;
+        writer.record(granted(0), None).await.unwrap_err();
+        for number in 1..=5 {
+            let mut record = Box::pin(writer.record(granted(number), None));
+            let refused = std::future::poll_fn(|context| Poll::Ready(record.as_mut().poll(context))).await;
+            assert_eq!(refused, Poll::Ready(Err(AuditUnavailable(NOT_TAKEN.to_owned()))));
+        }
+        let health = writer.health();
+        assert_eq!((health.written, health.failed, health.waiting), (1, 6, 0));
+        db.execute(MEND).await;
+        healthy(&writer).await;
+        assert_eq!(writer.admit(), Ok(()));
+        let events = chain_of(&db.store, writer.writer_id()).await;
+        let detail = events[1].detail.as_deref().unwrap();
+        assert_eq!(detail, "after a failed commit; events that failed, and for which no token was answered: 6");
+        writer.close().await;
+    }
+
+    async fn nobody_queues_behind_a_commit_that_takes_long(db: TestDatabase) {
+        let writer = writer(&db.store, settings(1, 4096)).await;
+        let lock = db.lock_events().await;
+        let started = Instant::now();
+        let (tried, waited) = tokio::join!(
+            async {
+                let tried = writer.record(granted(1), None).await;
+                (tried, started.elapsed())
+            },
+            async {
+                // Behind the first one, which is under way.
+                let waited = writer.record(granted(2), None).await;
+                let refused_after = started.elapsed();
+                assert!(!writer.health().healthy);
+                assert_eq!(writer.record(granted(3), None).await, Err(AuditUnavailable(NOT_TAKEN.to_owned())));
+                assert!(started.elapsed() < refused_after + Duration::from_millis(500), "refused at once");
+                lock.release().await;
+                (waited, refused_after)
+            }
+        );
+        let AuditUnavailable(problem) = waited.0.unwrap_err();
+        assert_eq!(problem, "the audit event was not stored: the commit before it takes too long");
+        assert!((Duration::from_secs(2)..Duration::from_secs(4)).contains(&waited.1), "{:?}", waited.1);
+        assert_eq!(tried.0, Ok(()), "what was late and succeeded is durable");
+        assert!(writer.health().healthy, "a commit that succeeded late ends it");
+        writer.record(granted(4), None).await.unwrap();
+        assert_eq!(reasons_of(&db.store, writer.writer_id()).await, ["writer_started", "granted", "granted"]);
+        assert_eq!(writer.health().failed, 2);
+        writer.close().await;
+    }
+
     async fn a_user_is_not_remembered_from_a_commit_that_failed(db: TestDatabase) {
         let writer = writer(&db.store, settings(256, 4096)).await;
         db.execute(BREAK).await;
@@ -483,6 +547,7 @@ store_test! {
         db.execute(BREAK).await;
         writer.record(granted(2), None).await.unwrap_err();
         db.execute(MEND).await;
+        healthy(&writer).await;
         writer.record(granted(3), None).await.unwrap();
 
         let events = chain_of(&db.store, writer.writer_id()).await;
@@ -500,13 +565,7 @@ store_test! {
         db.execute(BREAK).await;
         writer.record(granted(1), None).await.unwrap_err();
         db.execute(MEND).await;
-        let healthy = async {
-            let mut tick = tokio::time::interval(Duration::from_millis(10));
-            while !writer.health().healthy {
-                tick.tick().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), healthy).await.unwrap();
+        healthy(&writer).await;
         assert_eq!(reasons_of(&db.store, writer.writer_id()).await, ["writer_started", "writer_resumed"]);
         writer.close().await;
     }
@@ -521,6 +580,7 @@ store_test! {
         let late = ChainedEvent::append(&mut head, granted(1));
         // The writer may have recovered by itself just before; then the late commit is the one that fails.
         let happened = db.store.append_events(&[late], &[]).await.is_ok();
+        healthy(&writer).await;
         writer.record(granted(2), None).await.unwrap();
         assert_eq!(verify(&db.store).await.unwrap().faults, []);
         assert_eq!(db.store.event_of_token("t_1").await.unwrap().is_some(), happened);
@@ -539,6 +599,7 @@ store_test! {
         db.execute("DELETE FROM audit_event_away WHERE seq = 3").await;
         db.execute(&format!("UPDATE audit_chain SET seq = 2, hash = '{}'", before.hash)).await;
         db.execute(MEND).await;
+        healthy(&writer).await;
         writer.record(granted(4), None).await.unwrap();
 
         let events = chain_of(&db.store, writer.writer_id()).await;

@@ -65,6 +65,39 @@ impl TestDatabase {
     }
 }
 
+/// Keeps everybody else from appending events: SQLite's whole file, PostgreSQL's table. It ends when this does.
+pub(crate) enum EventsLock {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl TestDatabase {
+    /// Begins to hold up whoever appends events.
+    pub(crate) async fn lock_events(&self) -> EventsLock {
+        match self.kind {
+            Kind::Sqlite => {
+                let mut holder = SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.unwrap();
+                EventsLock::Sqlite(holder)
+            }
+            Kind::Postgres => {
+                let mut holder = PgConnection::connect(&self.url).await.unwrap();
+                sqlx::raw_sql("BEGIN; LOCK TABLE audit_event IN EXCLUSIVE MODE").execute(&mut holder).await.unwrap();
+                EventsLock::Postgres(holder)
+            }
+        }
+    }
+}
+
+impl EventsLock {
+    pub(crate) async fn release(self) {
+        match self {
+            Self::Sqlite(holder) => holder.close().await.unwrap(),
+            Self::Postgres(holder) => holder.close().await.unwrap(),
+        }
+    }
+}
+
 /// Runs the body of each test on both databases: `async fn a_sentence(db: TestDatabase) { .. }` becomes the tests
 /// `a_sentence::sqlite` and `a_sentence::postgres`.
 macro_rules! store_test {
