@@ -38,6 +38,12 @@ attack: ## Every attack by its id, chains spliced in every way, hops that must s
 	cargo test --locked --no-run --test it
 	$(and $(LIMIT),$(LIMIT) 600) cargo test --locked --test it attacks::$(ARGS)
 
+chaos: ## Kill the server CHAOS_KILLS=200 times on each database, and let each database fail for CHAOS_FAULT_SECONDS=12; prints figures.
+	@echo "Each test runs the real program under load, harms it or its database, and then counts tokens, events and changes."
+	cargo test --locked --no-run --test it
+	CHAOS_KILLS=$${CHAOS_KILLS:-200} CHAOS_FAULT_SECONDS=$${CHAOS_FAULT_SECONDS:-12} $(and $(LIMIT),$(LIMIT) 1800) \
+		cargo test --locked --test it chaos::$(ARGS) -- --nocapture --test-threads=1
+
 check: lint ## All that needs no running: lint, documentation, dependencies (installs cargo-deny, which takes minutes).
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	cargo deny --version || cargo install --locked cargo-deny

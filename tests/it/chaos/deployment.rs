@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -34,13 +35,15 @@ impl Deployment {
     /// On a new database with nothing in it.
     pub(super) async fn empty(kind: Kind) -> Self {
         match kind {
-            Kind::Sqlite => {
-                let directory = tempfile::tempdir().unwrap();
-                let url = format!("sqlite://{}", directory.path().join("procura.db").display());
-                Self::of(kind, url, directory)
-            }
+            Kind::Sqlite => Self::of_file(tempfile::tempdir().unwrap()),
             Kind::Postgres => Self::on(crate::postgres::database().await),
         }
+    }
+
+    /// On a new SQLite file in this directory.
+    pub(super) fn of_file(directory: TempDir) -> Self {
+        let url = format!("sqlite://{}", directory.path().join("procura.db").display());
+        Self::of(Kind::Sqlite, url, directory)
     }
 
     /// On this PostgreSQL database.
@@ -121,6 +124,11 @@ impl Deployment {
     /// Starts the server such that a file that may not grow any more is an error and not its death.
     pub(super) fn launch_without_size_signal(&self) -> Launch {
         Launch::of(self.command("sh").args(["-c", "trap '' XFSZ; exec \"$0\" serve", PROCURA]))
+    }
+
+    /// Starts the server with more in its environment.
+    pub(super) fn launch_with(&self, environment: &[(&str, &PathBuf)]) -> Launch {
+        Launch::of(self.command(PROCURA).arg("serve").envs(environment.iter().copied()))
     }
 
     /// Starts the server, and waits until it is ready.

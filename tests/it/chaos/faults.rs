@@ -1,25 +1,34 @@
-//! A database that fails while the server runs: full, read-only, held by another program, crashed. Tokens that are
+//! A database that fails while the server runs: full, read-only, broken, held by another program, crashed, standing still, gone. Tokens that are
 //! answered have their events, everybody else is told to try again, `/readyz` says what is wrong, and nobody has to
 //! help when the fault is over.
 
-use super::deployment::{Deployment, Server};
+use super::deployment::{Deployment, Launch, Server};
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use super::disk::{FailingDisk, SmallDisk};
 use super::evidence::assert_whole;
 use super::load::Load;
 use super::pause;
 use crate::database::Kind;
 use crate::issuer::TestIssuer;
+use crate::network::Network;
 use crate::postgres::Cluster;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use std::ops::Range;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
-/// How long each fault lasts once `/readyz` has told it.
+/// How long each fault lasts once `/readyz` has told it, if `CHAOS_FAULT_SECONDS` does not say.
 const FAULT: Duration = Duration::from_secs(3);
 /// A disk is full only after some writing.
 const TOLD_AT_MOST: Duration = Duration::from_secs(40);
-/// A client waits no longer for its refusal: `limits.request_seconds`.
-const REFUSED_AT_MOST: Duration = Duration::from_secs(15);
+/// A client waits no longer for its refusal: the time limit of a commit.
+const REFUSED_AT_MOST: Duration = Duration::from_secs(11);
+/// Once `/readyz` has told the fault for this long, every request is refused at once.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+/// At once, on a machine that is busy.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// A probe that takes longer is lost: the time limit that probes often have.
 const PROBE_AT_MOST: Duration = Duration::from_secs(3);
 /// Ready again by then.
@@ -37,9 +46,14 @@ struct Scene {
 
 impl Scene {
     async fn of(deployment: Deployment) -> Self {
+        Self::with(deployment, Deployment::launch).await
+    }
+
+    /// With a server that is started in a certain way, on a database that is there.
+    async fn with(deployment: Deployment, launch: impl FnOnce(&Deployment) -> Launch) -> Self {
         let issuer = Arc::new(TestIssuer::start().await);
         let secret = deployment.furnish(issuer.issuer());
-        let server = deployment.launch_without_size_signal().ready().await;
+        let server = launch(&deployment).ready().await;
         let load = Load::start(&issuer, &secret);
         load.aim(Some(server.address));
         load.tokens(20).await;
@@ -48,11 +62,13 @@ impl Scene {
 
     /// Watches from the beginning of a fault: waits until `/readyz` tells it, and then as long as it lasts.
     async fn until_told(&self, problem: &str) -> Seen {
-        self.watch(problem, FAULT, true).await
+        self.watch(problem, true).await
     }
 
-    /// The same for so long, and with a fault that may let some writes through.
-    async fn watch(&self, problem: &str, lasts: Duration, is_steady: bool) -> Seen {
+    /// The same with a fault that may let some writes through.
+    async fn watch(&self, problem: &str, is_steady: bool) -> Seen {
+        let seconds = std::env::var("CHAOS_FAULT_SECONDS").map(|text| text.parse().expect("it is a number of seconds"));
+        let lasts = seconds.map_or(FAULT, Duration::from_secs);
         let told = |readiness: &super::deployment::Readiness| {
             readiness.status == 503 && readiness.problems.iter().any(|told| told == problem)
         };
@@ -66,7 +82,8 @@ impl Scene {
             slowest_probe = slowest_probe.max(readiness.took);
             pause(Duration::from_millis(100)).await;
         }
-        Seen { told_after, slowest_probe }
+        let settled = is_steady.then(|| told_at + SETTLED_AFTER..Instant::now());
+        Seen { told_after, slowest_probe, settled }
     }
 
     /// Watches from the end of a fault: ready again, tokens again, and nothing lost.
@@ -90,16 +107,28 @@ impl Scene {
         }
         assert_eq!(story.unanswered, 0, "{fault}: every request has an answer");
         let slowest = refused.iter().map(|answer| answer.took).max().unwrap();
+        let settled = story.answers.iter().filter(|answer| {
+            let is_later = |settled: &Range<Instant>| {
+                settled.contains(&answer.asked_at) && settled.contains(&(answer.asked_at + answer.took))
+            };
+            seen.settled.as_ref().is_some_and(is_later)
+        });
+        let later: Vec<_> = settled.collect();
+        let slowest_later = later.iter().map(|answer| answer.took).max().unwrap_or_default();
+        assert!(later.iter().all(|answer| answer.token().is_none()), "{fault}: a token in the middle of the fault");
+        assert!(seen.settled.is_none() || !later.is_empty(), "{fault}: nobody asked once it was told");
         eprintln!(
             "{fault}: told by /readyz after {:?}, slowest probe {:?}; tokens answered {}, without an event 0, events \
-             whose answer was a refusal {unheard}, requests refused {}, slowest refusal {slowest:?}; ready again after \
+             whose answer was a refusal {unheard}, requests refused {}, slowest refusal {slowest:?}, of the {} after it was told {slowest_later:?}; ready again after \
              {ready_after:?}, first token after {token_after:?}",
             seen.told_after,
             seen.slowest_probe,
             story.granted().count(),
             refused.len(),
+            later.len(),
         );
-        assert!(slowest < REFUSED_AT_MOST + Duration::from_secs(1), "{fault}: a refusal took {slowest:?}");
+        assert!(slowest_later < AT_ONCE, "{fault}: a refusal took {slowest_later:?} after it was told");
+        assert!(slowest < REFUSED_AT_MOST, "{fault}: a refusal took {slowest:?}");
         assert!(seen.slowest_probe < PROBE_AT_MOST, "{fault}: /readyz took {:?}", seen.slowest_probe);
     }
 }
@@ -108,18 +137,63 @@ impl Scene {
 struct Seen {
     told_after: Duration,
     slowest_probe: Duration,
+    /// When every request was to be refused at once, if the fault was steady.
+    settled: Option<Range<Instant>>,
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_below_sqlite_costs_no_event_and_heals_by_itself() {
-    let scene = Scene::of(Deployment::empty(Kind::Sqlite).await).await;
+    let directory = tempfile::tempdir().unwrap();
+    match SmallDisk::mount(directory.path()) {
+        Ok(disk) => {
+            let scene = Scene::of(Deployment::of_file(directory)).await;
+            disk.fill();
+            let seen = scene.until_told(NOT_WRITTEN).await;
+            disk.empty();
+            scene.recovered("SQLite, disk full (a small tmpfs)", seen).await;
+        }
+        Err(problem) => {
+            eprintln!("no tmpfs can be mounted ({problem}): a limit on the size of files is the full disk");
+            a_file_that_may_not_grow(directory).await;
+        }
+    }
+}
+
+/// The full disk of whoever may not mount one.
+#[cfg(target_os = "linux")]
+async fn a_file_that_may_not_grow(directory: TempDir) {
+    let scene = Scene::with(Deployment::of_file(directory), Deployment::launch_without_size_signal).await;
     let log = scene.deployment.directory.path().join("procura.db-wal");
     // No file of the process may grow past this; the log is what grows with each commit.
     limit_files(&scene.server, Some(std::fs::metadata(log).unwrap().len()));
     let seen = scene.until_told(NOT_WRITTEN).await;
     limit_files(&scene.server, None);
-    scene.recovered("SQLite, disk full", seen).await;
+    scene.recovered("SQLite, disk full (a limit on the size of files)", seen).await;
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sqlite_file_that_becomes_read_only_costs_no_event_and_heals_by_itself() {
+    let deployment = Deployment::empty(Kind::Sqlite).await;
+    let disk = FailingDisk::build(&deployment);
+    let scene = Scene::with(deployment, |deployment| disk.launch(deployment)).await;
+    disk.becomes_read_only();
+    let seen = scene.until_told(NOT_WRITTEN).await;
+    disk.heals();
+    scene.recovered("SQLite, read-only", seen).await;
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_disk_below_sqlite_costs_no_event_and_heals_by_itself() {
+    let deployment = Deployment::empty(Kind::Sqlite).await;
+    let disk = FailingDisk::build(&deployment);
+    let scene = Scene::with(deployment, |deployment| disk.launch(deployment)).await;
+    disk.breaks();
+    let seen = scene.until_told(NOT_WRITTEN).await;
+    disk.heals();
+    scene.recovered("SQLite, disk broken", seen).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,10 +222,21 @@ async fn a_postgres_that_stands_still_costs_no_event_and_heals_by_itself() {
     let mut cluster = Cluster::start(16);
     let scene = Scene::of(Deployment::on(cluster.database().await)).await;
     cluster.freeze();
-    // Longer than the writer waits for a commit: what it gave up happens when the database goes on.
-    let seen = scene.watch(NO_ANSWER, Duration::from_secs(11), true).await;
+    // In the long form longer than the writer waits: what it gave up happens when the database goes on.
+    let seen = scene.until_told(NO_ANSWER).await;
     cluster.thaw();
     scene.recovered("PostgreSQL, standing still", seen).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_vanishes_without_a_word_costs_no_event_and_heals_by_itself() {
+    let url = crate::postgres::database().await;
+    let network = Network::before(&url).await;
+    let scene = Scene::of(Deployment::on(network.url())).await;
+    network.swallow();
+    let seen = scene.until_told(NO_ANSWER).await;
+    network.come_back();
+    scene.recovered("PostgreSQL, vanished", seen).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,7 +281,7 @@ async fn a_full_disk_below_postgres_costs_no_event_and_heals_by_itself() {
     assert!(limit > 1 << 20, "the write-ahead log must not reach the limit");
     cluster.limit_files(Some(limit));
     // A small event may still find room in the last page.
-    let seen = scene.watch(NOT_WRITTEN, FAULT, false).await;
+    let seen = scene.watch(NOT_WRITTEN, false).await;
     cluster.limit_files(None);
     scene.recovered("PostgreSQL, disk full", seen).await;
 }

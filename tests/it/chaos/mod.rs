@@ -1,11 +1,13 @@
 //! Crash safety: the real program under load, killed with SIGKILL at random moments, and with a database that fails.
 //!
 //! Each run rolls the same dice again with `CHAOS_SEED`, which every run prints. `CHAOS_KILLS` is how often each
-//! database's server is killed; `make chaos` does it 200 times.
+//! database's server is killed, `CHAOS_FAULT_SECONDS` how long each fault lasts; `make chaos` says 200 and 12.
 
 mod administrators;
 mod deployment;
 mod dice;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod disk;
 mod evidence;
 mod faults;
 mod kills;
