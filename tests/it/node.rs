@@ -93,6 +93,14 @@ impl Node {
         self.child.wait().unwrap();
     }
 
+    /// The most memory that it ever had, in kilobytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory_kilobytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Ends it as Ctrl-C does, and gives all that it said.
     pub(crate) fn end(mut self) -> String {
         let id = self.child.id().to_string();
