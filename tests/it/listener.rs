@@ -183,7 +183,11 @@ fn a_secret_that_is_said_is_found_wherever_it_is() {
     marked.mark("a token", "eyJhbGciOiJFUzI1NiJ9.the-claims-of-a-token.the-signature-of-a-token");
     marked.mark("a secret", "a-secret-that-is-logged");
     marked.mark("a link", "a-link-that-is-shown-to-somebody-else");
-    tracing::trace!(header = "eyJhbGciOiJFUzI1NiJ9", short = "the-claims-of", "a header and what is cut are no secrets");
+    tracing::trace!(
+        header = "eyJhbGciOiJFUzI1NiJ9",
+        short = "the-claims-of",
+        "a header and what is cut are no secrets"
+    );
     assert_eq!(marked.leaks(), Vec::<String>::new());
     tracing::trace!("Bearer eyJhbGciOiJFUzI1NiJ9.{}.x", "the-claims-of-a-token");
     let _span = tracing::trace_span!("a span", value = "secret=a-secret-that-is-logged");

@@ -129,7 +129,8 @@ async fn authentication_itself_takes_as_long_for_an_unknown_client_as_for_a_wron
         assert!(matches!(result, Err(AuthenticationFailure::Refused(_))));
         took
     };
-    let what = ["an unknown client", "a known client, a forged secret", "a known client, all but the end of its secret"];
+    let what =
+        ["an unknown client", "a known client, a forged secret", "a known client, all but the end of its secret"];
     compare(what, 2_000, 50, async |kind, round| match kind {
         0 => authenticate(UNKNOWN[round % 2], &forged).await,
         1 => authenticate(KNOWN[round % 2], &forged).await,
