@@ -4,7 +4,7 @@ use super::{INVALID_CLIENT, holds_nothing_of, refused, world};
 use crate::database::Kind;
 use crate::issuer::with;
 use crate::server::{Answer, ISSUER, NOW};
-use crate::world::{World, signed};
+use crate::world::{World, signed, signed_with};
 use procura::clock::Clock;
 use procura::domain::decision::ReasonCode;
 use procura::server::admin_router;
@@ -116,10 +116,12 @@ async fn a21_an_assertion_under_another_clients_name_and_two_ways_at_once() {
     let claimed = assertion(&world, json!({"iss": "assistant", "sub": "assistant"}));
     let answer = present(&world, &claimed, &[]).await;
     refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAuthenticationMethod, &[&claimed]).await;
-    let foreign =
-        signed(&world.corp, &json!({"iss": "signer", "sub": "signer", "aud": ISSUER, "exp": NOW + 60, "jti": "b"}));
-    let answer = present(&world, &foreign, &[]).await;
-    refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAssertionInvalid, &[&foreign]).await;
+    let claims = json!({"iss": "signer", "sub": "signer", "aud": ISSUER, "exp": NOW + 60, "jti": "b"});
+    let borrowed_name = json!({"kid": world.signer.key().kid()});
+    for foreign in [signed(&world.corp, &claims), signed_with(&world.corp, borrowed_name, &claims)] {
+        let answer = present(&world, &foreign, &[]).await;
+        refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAssertionInvalid, &[&foreign]).await;
+    }
 
     let secret = world.secret("assistant");
     let both = present(&world, &token, &[("client_secret", secret)]).await;
