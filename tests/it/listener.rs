@@ -1,6 +1,6 @@
-//! Listens to all that is said while the tests run: every span and event of this process at the finest level, every
-//! answer, every audit event that a test reads. When the server of a test ends, no secret or token that it was sent or
-//! that it gave may have been among it.
+//! Listens to all that is said while the tests run: every span and event of this process at the finest level, the logs of
+//! servers in processes of their own, every answer, every audit event that a test reads. When the server of a test ends,
+//! no secret or token that it was sent or that it gave may have been among it.
 //!
 //! What is compared are the first sixteen characters of each unbroken run of base64url, so that a look costs nothing
 //! however much was said. `secrecy` and `attacks::secrecy` send more, and look for every part in every output.
@@ -129,6 +129,11 @@ impl Marked {
         for beginning in secrets.iter().flat_map(|part| beginnings(part)) {
             marked.insert(beginning, what);
         }
+    }
+
+    /// Marks what an `Authorization` header proves something with.
+    pub(crate) fn mark_authorization(&self, value: &str) {
+        self.mark("an Authorization header", value.split_once(' ').map_or(value, |(_, proof)| proof));
     }
 
     /// Marks the parameters of a form that hold a token or a secret.

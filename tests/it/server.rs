@@ -189,8 +189,7 @@ impl TestServer {
     /// Sends a request through the router, as from 192.0.2.1.
     pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
         for value in request.headers().get_all(header::AUTHORIZATION) {
-            let value = String::from_utf8_lossy(value.as_bytes());
-            self.marked.mark("an Authorization header", value.split_once(' ').map_or(&*value, |(_, proof)| proof));
+            self.marked.mark_authorization(&String::from_utf8_lossy(value.as_bytes()));
         }
         request.extensions_mut().insert(ConnectInfo("192.0.2.1:40000".parse::<SocketAddr>().unwrap()));
         let response = self.router.clone().oneshot(request).await.unwrap();
