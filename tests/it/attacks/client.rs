@@ -135,6 +135,22 @@ async fn a21_an_assertion_under_another_clients_name_and_two_ways_at_once() {
     assert_eq!(present(&world, &token, &[]).await.status, 200);
 }
 
+#[tokio::test]
+async fn a21_an_assertion_that_is_said_to_be_something_else() {
+    let world = world().await;
+    let token = assertion(&world, json!({}));
+    let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
+    for declared in [None, Some(""), Some(saml), Some("jwt-bearer"), Some(&*JWT_BEARER.to_ascii_uppercase())] {
+        let mut form = vec![OWN_TOKEN, ("client_assertion", token.as_str())];
+        form.extend(declared.map(|declared| ("client_assertion_type", declared)));
+        let answer = world.server.token(&form, None).await;
+        refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAssertionInvalid, &[&token]).await;
+    }
+    let answer = world.server.token(&[OWN_TOKEN, ("client_assertion_type", JWT_BEARER)], None).await;
+    refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAssertionInvalid, &[]).await;
+    assert_eq!(present(&world, &token, &[]).await.status, 200);
+}
+
 /// Timing itself is measured elsewhere; here: nothing on the wire tells an unknown client from a wrong secret, and what
 /// is stored is a hash.
 #[tokio::test]
