@@ -66,6 +66,8 @@ pub(super) enum Deed {
         consent_by_admin: bool,
     },
     RotateSecret(Who),
+    /// Rotates twice, as whoever fears that a secret has leaked: none of the earlier ones is left.
+    ReplaceSecrets(Who),
     SuspendUser(Person),
     ResumeUser(Person),
     /// A consent of the person, or of nobody in particular: for everyone.
@@ -190,7 +192,7 @@ fn some_of(backend: Backend) -> impl Strategy<Value = Scopes> {
 }
 
 fn secret() -> impl Strategy<Value = Secret> {
-    prop_oneof![6 => Just(Secret::Newest), 2 => Just(Secret::OneBefore), 2 => Just(Secret::TwoBefore)]
+    prop_oneof![6 => Just(Secret::Newest), 1 => Just(Secret::OneBefore), 3 => Just(Secret::TwoBefore)]
 }
 
 fn consent() -> impl Strategy<Value = Deed> {
@@ -275,7 +277,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => declare,
         3 => declare_usual,
         1 => who().prop_map(Deed::RotateSecret),
-        3 => Just(Deed::RotateSecret(Who::Assistant)),
+        2 => Just(Deed::RotateSecret(Who::Assistant)),
+        4 => Just(Deed::ReplaceSecrets(Who::Assistant)),
         1 => person().prop_map(Deed::SuspendUser),
         2 => person().prop_map(Deed::ResumeUser),
         2 => edge,
