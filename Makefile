@@ -61,17 +61,21 @@ FUZZ_SECONDS ?= 30
 FUZZ_HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 FUZZ_OUT := $(CARGO_TARGET_DIR)/fuzz
 
+# What libFuzzer says of its own progress, and the dictionary that it recommends; the counts and a finding are left.
+FUZZ_NOISE := ^(INFO|WARNING: Failed to find|\#[0-9]+.*(NEW|REDUCE)|[[:space:]]*NEW_FUNC)|^\#{6} |\# Uses: [0-9]+$$
+
 # With --target, build scripts and macros are not instrumented. New inputs and findings stay in the target directory.
 fuzz: ## Fuzz each parser FUZZ_SECONDS=30; FUZZ_TARGETS picks; a finding ends it and names its file (docs/decisions/0016).
 	cp Cargo.lock fuzz/Cargo.lock
-	RUSTFLAGS='$(FUZZ_FLAGS)' cargo build --manifest-path fuzz/Cargo.toml --target-dir $(FUZZ_OUT) --target $(FUZZ_HOST)
-	for target in $(FUZZ_TARGETS); do \
+	@echo "Building with coverage: the first time every dependency, which takes minutes."
+	@RUSTFLAGS='$(FUZZ_FLAGS)' cargo build --manifest-path fuzz/Cargo.toml --target-dir $(FUZZ_OUT) --target $(FUZZ_HOST)
+	@for target in $(FUZZ_TARGETS); do \
 		mkdir -p $(FUZZ_OUT)/corpus/$$target $(FUZZ_OUT)/findings; \
 		echo "== $$target, $(FUZZ_SECONDS) s"; \
 		$(and $(LIMIT),$(LIMIT) $$(($(FUZZ_SECONDS) + 60))) $(FUZZ_OUT)/$(FUZZ_HOST)/debug/$$target \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=16384 -print_final_stats=1 -verbosity=1 \
 			-artifact_prefix=$(FUZZ_OUT)/findings/$$target- \
-			$(FUZZ_OUT)/corpus/$$target fuzz/corpus/$$target 2>&1 | grep -vE '^(INFO|WARNING: Failed to find|#[0-9]+.*(NEW|REDUCE))' | tail -n 40; \
+			$(FUZZ_OUT)/corpus/$$target fuzz/corpus/$$target 2>&1 | grep -vE '$(FUZZ_NOISE)' | tail -n 40; \
 	done
 
 bench: install ## What one core does, beside other servers; BENCH_SECONDS=3 is quick, bench/bench.mjs has the settings.

@@ -24,6 +24,7 @@ mod fuzz_corpus;
 mod http;
 mod issuer;
 mod keys;
+mod listener;
 mod network;
 mod node;
 mod parity;

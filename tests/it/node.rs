@@ -1,5 +1,6 @@
 //! The real program as a server: one process on ports of its own, with everything that it says.
 
+use crate::listener::{self, Marked};
 use crate::server::{Answer, basic_header};
 use procura::secrets::SecretsKey;
 use secrecy::ExposeSecret;
@@ -7,7 +8,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub(crate) struct Node {
 pub(crate) struct Door {
     http: reqwest::Client,
     pub(crate) address: SocketAddr,
+    marked: Arc<Marked>,
 }
 
 /// `procura` with only these of our variables.
@@ -73,6 +75,7 @@ impl Node {
                 if line.contains(r#""message":"serving""#) {
                     let _ = serving.send(serde_json::from_str::<Value>(&line).unwrap());
                 }
+                listener::shown("the log of a server process", &line);
                 said.push_str(&line);
                 said.push('\n');
             }
@@ -83,7 +86,11 @@ impl Node {
             panic!("the server does not start: {}", said.join().unwrap());
         };
         let http = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy().build().unwrap();
-        let door = |member: &str| Door { http: http.clone(), address: line[member].as_str().unwrap().parse().unwrap() };
+        let marked = Arc::new(Marked::default());
+        let door = |member: &str| {
+            let address = line[member].as_str().unwrap().parse().unwrap();
+            Door { http: http.clone(), address, marked: Arc::clone(&marked) }
+        };
         Self { public: door("listen"), admin: door("admin"), child, said: Some([printed, said]) }
     }
 
@@ -91,6 +98,14 @@ impl Node {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// The most memory that it ever had, in kilobytes.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn peak_memory_kilobytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Ends it as Ctrl-C does, and gives all that it said.
@@ -115,11 +130,16 @@ impl Door {
         let url = format!("http://{}{path}", self.address);
         let mut request = self.http.request(method.parse().unwrap(), url).timeout(Duration::from_secs(30)).body(body);
         for (name, value) in headers {
+            if *name == "authorization" {
+                self.marked.mark_authorization(value);
+            }
             request = request.header(*name, *value);
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.unwrap() }
+        let text = response.text().await.unwrap();
+        self.marked.answered(&headers, &text);
+        Answer { status, headers, text }
     }
 
     /// GETs a path.
@@ -129,6 +149,10 @@ impl Door {
 
     /// POSTs a form to `/token`, with Basic credentials if given.
     pub(crate) async fn token(&self, form: &[(&str, &str)], basic: Option<(&str, &str)>) -> Answer {
+        self.marked.mark_form(form);
+        if let Some((_, secret)) = basic {
+            self.marked.mark("a client secret", secret);
+        }
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let authorization = basic.map(|(id, secret)| basic_header(id, secret));
         let mut headers = vec![("content-type", "application/x-www-form-urlencoded")];

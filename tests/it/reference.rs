@@ -521,3 +521,21 @@ fn every_reason_code_is_given_by_the_code_and_looked_for_by_a_test() {
     }
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
 }
+
+#[test]
+fn the_checks_and_the_tests_that_the_page_of_security_names_are_there() {
+    let page = read("docs/explanation/security.md");
+    let rows = rows(&section(&page, "Does a test notice when a check is gone?"));
+    let all_of = |folder: &str| rust_under(folder).into_iter().map(|(_, text)| text).collect::<String>();
+    let (code, tests) = (all_of("src"), all_of("tests/it"));
+    let is_test = |name: &str| [&code, &tests].iter().any(|text| has_word(text, name));
+    for row in &rows {
+        let [place, _, fails] = row.as_slice() else { panic!("{row:?} has not three cells") };
+        let in_code = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let [file, function] = &in_code(place)[..] else { panic!("{place} is not a file and a function") };
+        let file = read(&format!("src/{file}"));
+        assert!(has_word(&file, &format!("fn {function}")), "{place} is gone");
+        assert!(!in_code(fails).is_empty() && in_code(fails).iter().all(|name| is_test(name)), "{fails} is gone");
+    }
+    assert!(rows.len() >= 16, "{} changes", rows.len());
+}

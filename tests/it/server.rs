@@ -1,6 +1,7 @@
 //! The server for tests: the real router on a fresh database, with a clock that stands still.
 
 use crate::database::{Kind, TestDatabase};
+use crate::listener::{self, Marked};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -38,6 +39,8 @@ pub(crate) struct TestServer {
     pub(crate) clock: Clock,
     pub(crate) database: TestDatabase,
     pub(crate) router: Router,
+    /// What it was sent and gave in confidence: when the server ends, none of it may have been said anywhere.
+    marked: Marked,
 }
 
 /// An answer, read whole.
@@ -92,8 +95,11 @@ impl TestServer {
 
     /// With any clock: real servers on the same database need the real time.
     pub(crate) async fn at(clock: Clock, kind: Kind, variables: &[(&str, &str)]) -> Self {
+        listener::listen();
         let database = TestDatabase::new(kind).await;
         let key = SecretsKey::generate();
+        let marked = Marked::default();
+        marked.mark("the secrets key", key.to_base64().expose_secret());
         let mut environment = vec![
             ("PROCURA_ISSUER".to_owned(), ISSUER.to_owned()),
             ("PROCURA_SECRETS_KEY".to_owned(), key.to_base64().expose_secret().to_owned()),
@@ -103,7 +109,7 @@ impl TestServer {
         let config = Config::load(&sources).unwrap();
         let app = App::start(config, clock.clone(), database.store.clone(), key).await.unwrap();
         let router = public_router(&app);
-        Self { app, clock, database, router }
+        Self { app, clock, database, router, marked }
     }
 
     /// Applies a registry file, and has the server take it in.
@@ -146,6 +152,7 @@ impl TestServer {
             last_used_at: None,
         };
         self.change(&[Change::AddSecret(stored)]).await;
+        self.marked.mark("a client secret", secret.expose_secret());
         secret.expose_secret().to_owned()
     }
 
@@ -181,11 +188,16 @@ impl TestServer {
 
     /// Sends a request through the router, as from 192.0.2.1.
     pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        for value in request.headers().get_all(header::AUTHORIZATION) {
+            self.marked.mark_authorization(&String::from_utf8_lossy(value.as_bytes()));
+        }
         request.extensions_mut().insert(ConnectInfo("192.0.2.1:40000".parse::<SocketAddr>().unwrap()));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(body.to_vec()).unwrap() }
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        self.marked.answered(&parts.headers, &text);
+        Answer { status: parts.status, headers: parts.headers, text }
     }
 
     /// GETs a path.
@@ -195,6 +207,7 @@ impl TestServer {
 
     /// POSTs a form to `/token`, with Basic credentials if given.
     pub(crate) async fn token(&self, form: &[(&str, &str)], basic: Option<(&str, &str)>) -> Answer {
+        self.marked.mark_form(form);
         let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         self.raw_token(body, basic).await
     }
@@ -203,6 +216,7 @@ impl TestServer {
     pub(crate) async fn raw_token(&self, body: impl Into<Body>, basic: Option<(&str, &str)>) -> Answer {
         let mut request = Request::post("/token").header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
         if let Some((id, secret)) = basic {
+            self.marked.mark("a client secret", secret);
             request = request.header(header::AUTHORIZATION, basic_header(id, secret));
         }
         self.send(request.body(body.into()).unwrap()).await
@@ -212,7 +226,9 @@ impl TestServer {
     pub(crate) async fn event(&self, answer: &Answer) -> AuditEvent {
         let mut events = self.app.store.events_of_request(answer.request_id()).await.unwrap();
         assert_eq!(events.len(), 1, "one event for {} {}", answer.status, answer.text);
-        events.pop().unwrap()
+        let event = events.pop().unwrap();
+        listener::shown("an audit event", &serde_json::to_string(&event).unwrap());
+        event
     }
 }
 

@@ -227,6 +227,12 @@ impl<'a> World<'a> {
                 Some(change)
             }
             Deed::RotateSecret(who) => self.rotate_secret(who),
+            Deed::ReplaceSecrets(who) => {
+                if let Some(first) = self.rotate_secret(who) {
+                    self.server.change(&[first]).await;
+                }
+                self.rotate_secret(who)
+            }
             Deed::SuspendUser(person) => {
                 let is_new = self.model.suspended.insert(person);
                 is_new.then(|| Change::SuspendUser(person.user_id().parse().unwrap()))

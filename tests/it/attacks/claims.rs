@@ -6,7 +6,9 @@ use super::{
 };
 use crate::issuer::{sign_with_header, with};
 use crate::server::{ACCESS_TOKEN, ISSUER, NOW, claims};
+use procura::domain::change::Change;
 use procura::domain::decision::ReasonCode;
+use procura::domain::identity_provider::IdentityProvider;
 use procura::domain::resource::SigningAlgorithm;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -71,6 +73,21 @@ async fn a11_an_issuer_that_is_almost_the_right_one() {
     let token = sign_with_header(&world.corp.key(), &header, &stolen);
     let answer = world.exchange_as("assistant", &token, &[RECORDS]).await;
     refused(&world, &answer, INVALID_REQUEST, ReasonCode::SubjectTokenSignatureInvalid, &[&token]).await;
+
+    // A provider with a name in its issuer: the same host in other letters, and the port that goes without saying.
+    let named = IdentityProvider {
+        id: "named".parse().unwrap(),
+        issuer: "https://login.example.com".to_owned(),
+        jwks_uri: Some(world.corp.jwks_uri().parse().unwrap()),
+        ..world.corp.provider("named")
+    };
+    world.server.change(&[Change::PutIdentityProvider(named)]).await;
+    let (exactly, _) = exchange_changed(&world, json!({"iss": "https://login.example.com"})).await;
+    assert_eq!(exactly.json()["error"], "consent_required", "the issuer itself is trusted");
+    for iss in ["https://LOGIN.example.com", "https://login.example.com:443", "https://login.example.com."] {
+        let (answer, token) = exchange_changed(&world, json!({ "iss": iss })).await;
+        refused(&world, &answer, INVALID_REQUEST, unknown, &[&token]).await;
+    }
 
     let at_backend = [
         format!("{ISSUER}/"),

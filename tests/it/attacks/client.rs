@@ -4,7 +4,7 @@ use super::{INVALID_CLIENT, holds_nothing_of, refused, world};
 use crate::database::Kind;
 use crate::issuer::with;
 use crate::server::{Answer, ISSUER, NOW};
-use crate::world::{World, signed};
+use crate::world::{World, signed, signed_with};
 use procura::clock::Clock;
 use procura::domain::decision::ReasonCode;
 use procura::server::admin_router;
@@ -53,7 +53,9 @@ mod a19_an_assertion_sent_fifty_times_at_once {
             });
         }
         let answers = at_once.join_all().await;
-        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+        let granted: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 200).collect();
+        assert_eq!(granted.len(), 1);
+        holds_nothing_of(&world.server, granted[0], &[&token]).await;
         for answer in answers.iter().filter(|answer| answer.status != 200) {
             refused(&world, answer, INVALID_CLIENT, ReasonCode::ClientAssertionReplayed, &[&token]).await;
         }
@@ -114,10 +116,12 @@ async fn a21_an_assertion_under_another_clients_name_and_two_ways_at_once() {
     let claimed = assertion(&world, json!({"iss": "assistant", "sub": "assistant"}));
     let answer = present(&world, &claimed, &[]).await;
     refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAuthenticationMethod, &[&claimed]).await;
-    let foreign =
-        signed(&world.corp, &json!({"iss": "signer", "sub": "signer", "aud": ISSUER, "exp": NOW + 60, "jti": "b"}));
-    let answer = present(&world, &foreign, &[]).await;
-    refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAssertionInvalid, &[&foreign]).await;
+    let claims = json!({"iss": "signer", "sub": "signer", "aud": ISSUER, "exp": NOW + 60, "jti": "b"});
+    let borrowed_name = json!({"kid": world.signer.key().kid()});
+    for foreign in [signed(&world.corp, &claims), signed_with(&world.corp, borrowed_name, &claims)] {
+        let answer = present(&world, &foreign, &[]).await;
+        refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAssertionInvalid, &[&foreign]).await;
+    }
 
     let secret = world.secret("assistant");
     let both = present(&world, &token, &[("client_secret", secret)]).await;
@@ -128,6 +132,22 @@ async fn a21_an_assertion_under_another_clients_name_and_two_ways_at_once() {
     let other = world.server.token(&[OWN_TOKEN, ("client_id", "worker")], Some(("assistant", secret))).await;
     refused(&world, &other, INVALID_CLIENT, twice, &[secret]).await;
     // Nothing of that used the assertion up.
+    assert_eq!(present(&world, &token, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a21_an_assertion_that_is_said_to_be_something_else() {
+    let world = world().await;
+    let token = assertion(&world, json!({}));
+    let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
+    for declared in [None, Some(""), Some(saml), Some("jwt-bearer"), Some(&*JWT_BEARER.to_ascii_uppercase())] {
+        let mut form = vec![OWN_TOKEN, ("client_assertion", token.as_str())];
+        form.extend(declared.map(|declared| ("client_assertion_type", declared)));
+        let answer = world.server.token(&form, None).await;
+        refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAssertionInvalid, &[&token]).await;
+    }
+    let answer = world.server.token(&[OWN_TOKEN, ("client_assertion_type", JWT_BEARER)], None).await;
+    refused(&world, &answer, INVALID_CLIENT, ReasonCode::ClientAssertionInvalid, &[]).await;
     assert_eq!(present(&world, &token, &[]).await.status, 200);
 }
 

@@ -126,8 +126,8 @@ async fn a04_a_kid_that_is_a_path_a_query_or_a_flood() {
             let token = genuine.with_header(json!({ "kid": kid }));
             forgery(kid, token, ReasonCode::SubjectTokenKeyUnknown, "signature")
         });
-        let flood = genuine.with_header(json!({"kid": "k".repeat(8_000)}));
-        let flood = forgery("8 KB", flood, ReasonCode::SubjectTokenHeaderRefused, "form");
+        let flood = genuine.with_header(json!({"kid": "k".repeat(10_000)}));
+        let flood = forgery("10 KB", flood, ReasonCode::SubjectTokenHeaderRefused, "form");
         unknown.into_iter().chain([flood]).collect::<Vec<_>>()
     };
     let world = world().await;

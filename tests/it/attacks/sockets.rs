@@ -3,6 +3,7 @@
 use super::{INVALID_REQUEST, refused, world};
 use crate::database::{Kind, TestDatabase};
 use crate::issuer::install_tls;
+use crate::node::Node;
 use crate::server::{ISSUER, NOW, basic_header};
 use axum::body::Body;
 use axum::http::Request;
@@ -95,6 +96,37 @@ async fn a43_ten_megabytes_are_refused_before_they_are_there() {
     assert_eq!(server.says(chunked.as_bytes()).await, "HTTP/1.1 413 Payload Too Large");
     server.is_well().await;
     server.running.shutdown(Duration::ZERO).await;
+}
+
+/// Forty peers that send until they are stopped, in a process of its own: what it holds of them is bounded.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a43_memory_stays_flat() {
+    let database = TestDatabase::new(Kind::Sqlite).await;
+    let node = Node::start(&database.url, &SecretsKey::generate(), &[]);
+    let flood = async || {
+        let mut stream = TcpStream::connect(node.public.address).await.unwrap();
+        let (mut reader, mut writer) = stream.split();
+        let piece = vec![b'a'; 100_000];
+        let send = async {
+            writer.write_all(head(10_000_000).as_bytes()).await?;
+            for _ in 0..100 {
+                writer.write_all(&piece).await?;
+            }
+            std::io::Result::Ok(())
+        };
+        // It is cut off long before the end; how is a matter of luck.
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(AT_MOST, async { tokio::join!(send, reader.read_to_end(&mut answer)) }).await;
+    };
+    flood().await;
+    let before = node.peak_memory_kilobytes();
+    for _ in 0..4 {
+        futures_util::future::join_all((0..10).map(|_| flood())).await;
+    }
+    let grown = node.peak_memory_kilobytes() - before;
+    assert!(grown < 10_000, "400 MB were sent, and {grown} KB more were held");
+    assert_eq!(node.public.get("/healthz").await.status, 200);
 }
 
 #[tokio::test]

@@ -66,6 +66,8 @@ pub(super) enum Deed {
         consent_by_admin: bool,
     },
     RotateSecret(Who),
+    /// Rotates twice, as whoever fears that a secret has leaked: none of the earlier ones is left.
+    ReplaceSecrets(Who),
     SuspendUser(Person),
     ResumeUser(Person),
     /// A consent of the person, or of nobody in particular: for everyone.
@@ -190,7 +192,7 @@ fn some_of(backend: Backend) -> impl Strategy<Value = Scopes> {
 }
 
 fn secret() -> impl Strategy<Value = Secret> {
-    prop_oneof![6 => Just(Secret::Newest), 2 => Just(Secret::OneBefore), 2 => Just(Secret::TwoBefore)]
+    prop_oneof![6 => Just(Secret::Newest), 1 => Just(Secret::OneBefore), 3 => Just(Secret::TwoBefore)]
 }
 
 fn consent() -> impl Strategy<Value = Deed> {
@@ -226,6 +228,15 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         at: Backend::Models,
         scopes,
     });
+    // Rests on a consent for everyone alone.
+    let of_everyone = (person(), asked()).prop_map(|(person, scopes)| Request::Exchange {
+        by: Who::RecordsBackend,
+        secret: Secret::Newest,
+        person,
+        at: Backend::Models,
+        scopes,
+        id_token_lives: 600,
+    });
     let pass_on = (who(), 0..4_usize, backend(), asked()).prop_map(|(by, token, at, scopes)| Request::PassOn {
         by,
         token,
@@ -247,7 +258,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             consent_by_admin,
         });
     // The client of the usual second hop, whose consent for everyone counts only by an administrator.
-    let declare_usual = any::<bool>().prop_map(|consent_by_admin| Deed::DeclareClient {
+    let declare_usual = prop::bool::weighted(0.4).prop_map(|consent_by_admin| Deed::DeclareClient {
         who: Who::RecordsBackend,
         records: None,
         models: Some(vec!["read", "medical"]),
@@ -256,7 +267,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
     let edge = (backend(), backend(), any::<bool>()).prop_map(|(from, to, is_there)| Deed::Edge { from, to, is_there });
     let client_of =
         (who(), backend(), any::<bool>()).prop_map(|(who, of, is_one)| Deed::ClientOfBackend { who, of, is_one });
-    let request = prop_oneof![4 => exchange, 4 => usual, 4 => usual_hop, 3 => pass_on, 2 => own];
+    let request = prop_oneof![4 => exchange, 4 => usual, 4 => usual_hop, 2 => of_everyone, 3 => pass_on, 2 => own];
     let deed = prop_oneof![
         5 => consent(),
         2 => (0..4_usize).prop_map(Deed::RevokeConsent),
@@ -264,9 +275,10 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         3 => who().prop_map(Deed::ResumeClient),
         1 => who().prop_map(Deed::RemoveClient),
         2 => declare,
-        2 => declare_usual,
+        3 => declare_usual,
         1 => who().prop_map(Deed::RotateSecret),
-        3 => Just(Deed::RotateSecret(Who::Assistant)),
+        2 => Just(Deed::RotateSecret(Who::Assistant)),
+        4 => Just(Deed::ReplaceSecrets(Who::Assistant)),
         1 => person().prop_map(Deed::SuspendUser),
         2 => person().prop_map(Deed::ResumeUser),
         2 => edge,
