@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
@@ -79,6 +80,10 @@ pub struct Gauges {
     pub audit_events: u64,
     /// Events that could not be made durable.
     pub audit_write_failures: u64,
+    /// Commits that made them so; `audit_events` by it is how many events share one.
+    pub audit_commits: u64,
+    /// How long these took, altogether.
+    pub audit_commit_seconds: f64,
     /// Events that wait for their commit.
     pub audit_waiting: i64,
     /// How the keys of each provider stand.
@@ -206,6 +211,10 @@ fn register_gauges(registry: &mut Registry, gauges: &Gauges) {
         "Events that could not be made durable",
         counter(gauges.audit_write_failures),
     );
+    registry.register("audit_commits", "Commits of events", counter(gauges.audit_commits));
+    let commit_seconds: Counter<f64, AtomicU64> = Counter::default();
+    commit_seconds.inc_by(gauges.audit_commit_seconds);
+    registry.register("audit_commit_seconds", "How long commits of events took", commit_seconds);
     registry.register("audit_waiting", "Events that wait for their commit", gauge(gauges.audit_waiting));
     registry.register("db_pool_in_use", "Database connections at work", gauge(signed(gauges.db_pool_in_use)));
     register_providers(registry, &gauges.providers);

@@ -78,6 +78,8 @@ fn gauges(app: &App) -> Gauges {
     let next = signs_from.filter(|_| lifetime > 0).map(|from| from.saturating_add(lifetime).saturating_sub(now));
     Gauges {
         audit_events: audit.written,
+        audit_commits: audit.commits,
+        audit_commit_seconds: Duration::from_micros(audit.commit_micros).as_secs_f64(),
         audit_write_failures: audit.failed,
         audit_waiting: i64::try_from(audit.waiting).unwrap_or(i64::MAX),
         providers: app
