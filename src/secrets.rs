@@ -40,6 +40,13 @@ pub fn ordered_id(prefix: &str, at_ms: i64) -> String {
     format!("{prefix}_{time}{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()))
 }
 
+/// When an [`ordered_id`] with this prefix was made, in Unix milliseconds; none for any other text.
+pub fn made_at_ms(prefix: &str, id: &str) -> Option<i64> {
+    let rest = id.strip_prefix(prefix)?.strip_prefix('_')?;
+    let time = rest.get(..9).filter(|time| time.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z')))?;
+    i64::from_str_radix(time, 36).ok()
+}
+
 /// SHA-256 in base64url: how opaque tokens and handles are stored.
 pub fn digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text))
@@ -162,6 +169,13 @@ mod tests {
         assert!(ids.is_sorted_by(|a, b| a[..13] < b[..13]), "{ids:?}");
         assert_ne!(ordered_id("req", 1), ordered_id("req", 1));
         assert!(ids.iter().all(|id| id.len() == 35));
+        for at_ms in [0, 1, 35, 36, 1_800_000_000_000] {
+            assert_eq!(made_at_ms("req", &ordered_id("req", at_ms)), Some(at_ms));
+        }
+        for other in ["", "req", "req_", "req_1", "req_éééééééééé", "req_+00000000", "dtk_000000000a", "req_00000000A"]
+        {
+            assert_eq!(made_at_ms("req", other), None, "{other}");
+        }
     }
 
     #[test]

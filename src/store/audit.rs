@@ -1,5 +1,6 @@
 //! The audit trail: appending to chains, and reading them in order.
 
+use super::append::AT_ONE_STROKE;
 use super::sql::{BatchInsert, Step, Value, searchable};
 use super::users::remember_steps;
 use super::{Store, StoreError, StoredEvent};
@@ -33,6 +34,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Rejected`] if the events do not follow the head of the writer's chain; nothing is appended.
     pub async fn append_events(&self, events: &[ChainedEvent], users: &[User]) -> Result<(), StoreError> {
+        follow_each_other(events)?;
+        if users.is_empty() && events.len() <= AT_ONE_STROKE && events.first().is_some_and(|first| first.seq > 1) {
+            return self.append_at_one_stroke(events).await;
+        }
         let mut steps = append_steps(events)?;
         steps.extend(remember_steps(users));
         self.commit(steps).await.map(|_| ())
@@ -75,14 +80,8 @@ pub(super) fn append_steps(events: &[ChainedEvent]) -> Result<Vec<Step>, StoreEr
     let (Some(first), Some(last)) = (events.first(), events.last()) else {
         return Ok(Vec::new());
     };
+    follow_each_other(events)?;
     let writer = first.writer_id.as_str();
-    let follows = |(before, after): (&ChainedEvent, &ChainedEvent)| {
-        before.writer_id == after.writer_id && before.seq + 1 == after.seq && before.hash == after.prev_hash
-    };
-    if !events.iter().zip(events.iter().skip(1)).all(follows) {
-        return Err(StoreError::Rejected(format!("the events for the chain of {writer} do not follow each other")));
-    }
-    let forked = format!("the chain of {writer} does not stand at event {}: another writer uses it", first.seq - 1);
     let (seq, hash) = (last.seq, last.hash.as_str());
     let head = if first.seq == 1 {
         Step::new(BEGIN_CHAIN, [writer.into(), seq.into(), hash.into()])
@@ -90,9 +89,27 @@ pub(super) fn append_steps(events: &[ChainedEvent]) -> Result<Vec<Step>, StoreEr
         let (seq_before, hash_before) = (first.seq - 1, first.prev_hash.as_str());
         Step::new(MOVE_HEAD, [writer.into(), seq.into(), hash.into(), seq_before.into(), hash_before.into()])
     };
-    let mut steps = vec![head.or_reject(forked)];
+    let mut steps = vec![head.or_reject(forked(first).to_string())];
     steps.extend(INSERT_EVENTS.steps(events.iter().map(row_of).collect()));
     Ok(steps)
+}
+
+fn follow_each_other(events: &[ChainedEvent]) -> Result<(), StoreError> {
+    let follows = |(before, after): (&ChainedEvent, &ChainedEvent)| {
+        before.writer_id == after.writer_id && before.seq + 1 == after.seq && before.hash == after.prev_hash
+    };
+    match events.first() {
+        Some(ChainedEvent { writer_id, .. }) if !events.iter().zip(events.iter().skip(1)).all(follows) => {
+            Err(StoreError::Rejected(format!("the events for the chain of {writer_id} do not follow each other")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The chain does not stand where this event begins.
+pub(super) fn forked(first: &ChainedEvent) -> StoreError {
+    let (writer, before) = (&first.writer_id, first.seq - 1);
+    StoreError::Rejected(format!("the chain of {writer} does not stand at event {before}: another writer uses it"))
 }
 
 fn row_of(chained: &ChainedEvent) -> Vec<Value> {
@@ -109,7 +126,7 @@ fn row_of(chained: &ChainedEvent) -> Vec<Value> {
 }
 
 /// The columns of text beside a body, in the order of the table.
-fn texts_of(event: &AuditEvent) -> [(&'static str, Option<String>); 8] {
+pub(super) fn texts_of(event: &AuditEvent) -> [(&'static str, Option<String>); 8] {
     let text = |text: &str| Some(searchable(text).into_owned());
     [
         ("request_id", text(&event.request_id)),

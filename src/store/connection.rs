@@ -1,5 +1,6 @@
 //! Opening and closing the database, its schema, and the lock that keeps a SQLite file to one server.
 
+use super::append::AT_ONE_STROKE;
 use super::sql::describe;
 use super::{Store, StoreError};
 use sqlx::migrate::{MigrateError, Migrator};
@@ -298,6 +299,8 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
     let writer = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     // In pages: a page of an index that many commits touch is copied into the file once for all of them.
     let writer = writer.pragma("wal_autocheckpoint", "4000");
+    // One text for each number of events at one stroke, and all others.
+    let writer = writer.statement_cache_capacity(AT_ONE_STROKE + 100);
     let write = pool().max_connections(1).test_before_acquire(false).connect_with(writer).await.map_err(cannot)?;
     let read = pool().max_connections(SQLITE_READERS).test_before_acquire(false);
     let read = read.connect_with(options.read_only(true)).await.map_err(cannot)?;

@@ -2,8 +2,8 @@
 //!
 //! One method is one unit of work: a statement or a transaction. No statement is checked by the compiler;
 //! `tests/it/store.rs` calls every method on both databases instead. Texts use `$1` placeholders and only what both
-//! understand; the four places that differ (how to begin, where a migration waits, whether a table exists, who tells of a
-//! change) are in `connection`, `sql` and `watch`.
+//! understand; the five places that differ (how to begin, where a migration waits, whether a table exists, who tells of a
+//! change, how events are appended at one stroke) are in `connection`, `sql`, `watch` and `append`.
 //!
 //! Races are decided by the database: a primary key, or the row of `version`, which every change by an administrator
 //! updates first, so that changes follow each other.
@@ -11,6 +11,7 @@
 #[macro_use]
 mod sql;
 
+mod append;
 mod audit;
 mod changes;
 mod connection;

@@ -1,6 +1,6 @@
 //! The audit trail: what the writer promises, what the check finds, and what an auditor reads.
 
-use crate::database::{Kind, TestDatabase};
+use crate::database::{Kind, TestDatabase, id_made_at};
 use procura::audit::chain::{CheckedChain, verify};
 use procura::audit::explain::{explain, who};
 use procura::audit::writer::{AuditUnavailable, AuditWriter};
@@ -336,8 +336,13 @@ async fn record_all(writer: &AuditWriter, numbers: Range<usize>) -> Vec<Result<(
 fn granted(number: usize) -> AuditEvent {
     let mut event = first_hop();
     event.request_id = format!("req_{number}");
-    event.jti = Some(format!("t_{number}"));
+    event.jti = Some(token(number));
     event
+}
+
+/// The jti of `granted(number)`.
+fn token(number: usize) -> String {
+    id_made_at("dtk", NOW_MS, number)
 }
 
 async fn chain_of(store: &Store, writer_id: &str) -> Vec<AuditEvent> {
@@ -391,7 +396,7 @@ store_test! {
         assert!(health.commit_micros > 0);
         let report = verify(&db.store).await.unwrap();
         assert_eq!((report.events, report.faults), (101, vec![]));
-        assert_eq!(db.store.event_of_token("t_57").await.unwrap().unwrap(), granted(57));
+        assert_eq!(db.store.event_of_token(&token(57)).await.unwrap().unwrap(), granted(57));
         writer.close().await;
     }
 
@@ -435,7 +440,7 @@ store_test! {
             record.await.unwrap();
         }
         assert_eq!(writer.health().waiting, 0);
-        assert!(db.store.event_of_token("t_2").await.unwrap().is_none());
+        assert!(db.store.event_of_token(&token(2)).await.unwrap().is_none());
         writer.close().await;
     }
 
@@ -447,7 +452,7 @@ store_test! {
             assert_eq!(first, Poll::Pending);
         }
         writer.close().await;
-        assert!(db.store.event_of_token("t_1").await.unwrap().is_some());
+        assert!(db.store.event_of_token(&token(1)).await.unwrap().is_some());
     }
 
     async fn closing_writes_what_waits_and_takes_nothing_more(db: TestDatabase) {
@@ -495,9 +500,18 @@ store_test! {
         db.execute(MEND).await;
         healthy(&writer).await;
         assert_eq!(writer.admit(), Ok(()));
+        // The try to recover that was under way may have told of the first one only: the next tells of the others.
+        db.execute(BREAK).await;
+        writer.record(granted(6), None).await.unwrap_err();
+        db.execute(MEND).await;
+        healthy(&writer).await;
         let events = chain_of(&db.store, writer.writer_id()).await;
-        let detail = events[1].detail.as_deref().unwrap();
-        assert_eq!(detail, "after a failed commit; events that failed, and for which no token was answered: 6");
+        let told = events.iter().filter(|event| event.reason == "writer_resumed").map(|event| {
+            let (words, count) = event.detail.as_deref().unwrap().rsplit_once(' ').unwrap();
+            assert_eq!(words, "after a failed commit; events that failed, and for which no token was answered:");
+            count.parse::<u64>().unwrap()
+        });
+        assert_eq!(told.sum::<u64>(), 7);
         writer.close().await;
     }
 
@@ -583,8 +597,8 @@ store_test! {
         healthy(&writer).await;
         writer.record(granted(2), None).await.unwrap();
         assert_eq!(verify(&db.store).await.unwrap().faults, []);
-        assert_eq!(db.store.event_of_token("t_1").await.unwrap().is_some(), happened);
-        assert!(db.store.event_of_token("t_2").await.unwrap().is_some());
+        assert_eq!(db.store.event_of_token(&token(1)).await.unwrap().is_some(), happened);
+        assert!(db.store.event_of_token(&token(2)).await.unwrap().is_some());
         writer.close().await;
     }
 
@@ -791,13 +805,30 @@ fn procura(database: &Path, arguments: &[&str]) -> (Option<i32>, String, String)
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+/// The event with ids as they are made, which begin with its time.
+fn with_made_ids(mut event: AuditEvent) -> AuditEvent {
+    event.request_id = id_made_at("req", event.at_ms, &event.request_id[4..]);
+    event.jti = event.jti.map(|jti| id_made_at("dtk", event.at_ms, &jti[2..]));
+    event.subject_jti = event.subject_jti.map(|jti| id_made_at("dtk", NOW_MS, &jti[2..]));
+    event
+}
+
+fn made_token(number: usize) -> String {
+    id_made_at("dtk", NOW_MS + [0, 2_000][number - 1], number)
+}
+
+fn made_request(number: usize) -> String {
+    let at_ms = NOW_MS + [0, 2_000, 60_000][number - 1];
+    id_made_at("req", at_ms, number)
+}
+
 /// A SQLite file with Alice's two hops, and a third request that was refused: places 2 to 4.
 async fn trail() -> (TestDatabase, PathBuf) {
     let db = TestDatabase::new(Kind::Sqlite).await;
     let writer = writer(&db.store, settings(256, 4096)).await;
     let mut refused = exchange("req_3", EventOutcome::Refused, "consent_missing");
     refused.at_ms += 60_000;
-    for event in [first_hop(), second_hop(), refused] {
+    for event in [first_hop(), second_hop(), refused].map(with_made_ids) {
         writer.record(event, None).await.unwrap();
     }
     writer.close().await;
@@ -809,10 +840,13 @@ async fn trail() -> (TestDatabase, PathBuf) {
 #[tokio::test]
 async fn the_command_explain_tells_of_a_request_and_of_an_unknown_one_where_to_look() {
     let (_db, file) = trail().await;
-    let (status, stdout, stderr) = procura(&file, &["explain", "req_1"]);
-    assert_eq!((status, stdout, stderr), (Some(0), format!("{}\n", explain(&first_hop())), String::new()));
-    let (_, stdout, _) = procura(&file, &["--json", "explain", "req_1"]);
-    assert_eq!(serde_json::from_str::<Vec<AuditEvent>>(&stdout).unwrap(), [first_hop()]);
+    let (status, stdout, stderr) = procura(&file, &["explain", &made_request(1)]);
+    assert_eq!(
+        (status, stdout, stderr),
+        (Some(0), format!("{}\n", explain(&with_made_ids(first_hop()))), String::new())
+    );
+    let (_, stdout, _) = procura(&file, &["--json", "explain", &made_request(1)]);
+    assert_eq!(serde_json::from_str::<Vec<AuditEvent>>(&stdout).unwrap(), [with_made_ids(first_hop())]);
 
     let (status, stdout, stderr) = procura(&file, &["explain", "req_9"]);
     assert_eq!((status, stdout.as_str()), (Some(1), ""));
@@ -823,14 +857,14 @@ async fn the_command_explain_tells_of_a_request_and_of_an_unknown_one_where_to_l
 #[tokio::test]
 async fn the_command_who_tells_of_a_token_and_its_earlier_hops() {
     let (_db, file) = trail().await;
-    let (status, stdout, _) = procura(&file, &["who", "t_2"]);
+    let (status, stdout, _) = procura(&file, &["who", &made_token(2)]);
     assert_eq!(status, Some(0));
     assert!(stdout.starts_with("records-backend got a token to act for the user corp|alice"), "{stdout}");
     assert!(stdout.contains("Earlier hops"), "{stdout}");
-    let (_, stdout, _) = procura(&file, &["--json", "who", "t_2"]);
+    let (_, stdout, _) = procura(&file, &["--json", "who", &made_token(2)]);
     let answer: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(answer["event"], serde_json::to_value(second_hop()).unwrap());
-    assert_eq!(answer["earlier_hops"], serde_json::to_value([first_hop()]).unwrap());
+    assert_eq!(answer["event"], serde_json::to_value(with_made_ids(second_hop())).unwrap());
+    assert_eq!(answer["earlier_hops"], serde_json::to_value([with_made_ids(first_hop())]).unwrap());
 
     let (status, _, stderr) = procura(&file, &["who", "t_9"]);
     assert_eq!(status, Some(1));
@@ -854,12 +888,12 @@ async fn the_command_audit_list_filters_newest_first() {
         let events: Vec<AuditEvent> = serde_json::from_str(&stdout).unwrap();
         events.into_iter().map(|event| event.request_id).filter(|id| id.starts_with("req_")).collect()
     };
-    assert_eq!(requests(&[]), ["req_3", "req_2", "req_1"]);
-    assert_eq!(requests(&["--limit", "1"]), ["req_3"]);
-    assert_eq!(requests(&["--user", "corp|alice", "--outcome", "granted"]), ["req_2", "req_1"]);
-    assert_eq!(requests(&["--client", "records-backend"]), ["req_2"]);
-    assert_eq!(requests(&["--resource", "records", "--reason", "consent_missing"]), ["req_3"]);
-    assert_eq!(requests(&["--since", "2026-01-01T00:00:02Z", "--until", "2026-01-01T00:01:00Z"]), ["req_2"]);
+    assert_eq!(requests(&[]), [3, 2, 1].map(made_request));
+    assert_eq!(requests(&["--limit", "1"]), [made_request(3)]);
+    assert_eq!(requests(&["--user", "corp|alice", "--outcome", "granted"]), [2, 1].map(made_request));
+    assert_eq!(requests(&["--client", "records-backend"]), [made_request(2)]);
+    assert_eq!(requests(&["--resource", "records", "--reason", "consent_missing"]), [made_request(3)]);
+    assert_eq!(requests(&["--since", "2026-01-01T00:00:02Z", "--until", "2026-01-01T00:01:00Z"]), [made_request(2)]);
 
     let (_, stdout, _) = procura(&file, &["audit", "list", "--client", "records-backend"]);
     assert_eq!(stdout.lines().count(), 2);

@@ -65,6 +65,12 @@ impl TestDatabase {
     }
 }
 
+/// An id with this prefix as one made at this time would be, and the same for the same number.
+pub(crate) fn id_made_at(prefix: &str, at_ms: i64, number: impl std::fmt::Display) -> String {
+    let made = procura::secrets::ordered_id(prefix, at_ms);
+    format!("{}{number:0>22}", &made[..prefix.len() + 10])
+}
+
 /// Keeps everybody else from appending events: SQLite's whole file, PostgreSQL's table. It ends when this does.
 pub(crate) enum EventsLock {
     Sqlite(SqliteConnection),

@@ -1,6 +1,6 @@
 //! Every method of the store, on both databases. This suite stands in for the compiler, which checks no SQL.
 
-use crate::database::{Kind, TestDatabase};
+use crate::database::{Kind, TestDatabase, id_made_at};
 use procura::domain::change::{Change, StoredSecret};
 use procura::domain::client::{Assurance, Client};
 use procura::domain::consent::{Consent, ConsentSource, ConsentingUser};
@@ -104,19 +104,27 @@ fn administration(request_id: &str) -> AuditEvent {
 
 fn granted(number: i64, sub: &str) -> AuditEvent {
     let kind = EventKind::TokenExchange;
-    let mut event =
-        AuditEvent::new(NOW * 1000 + number, format!("req_{number}"), kind, EventOutcome::Granted, "granted");
+    let mut event = AuditEvent::new(NOW * 1000 + number, request(number), kind, EventOutcome::Granted, "granted");
     event.subject = Some(EventSubject { sub: sub.to_owned(), idp: Some(name("corp")), idp_sub: None });
     event.client = Some(name("assistant"));
     event.resource = Some(name("records"));
-    event.jti = Some(format!("jti_{number}"));
+    event.jti = Some(token(number));
     event.txn = Some("txn_1".to_owned());
     event
 }
 
 fn refused(number: i64, reason: &str) -> AuditEvent {
     let kind = EventKind::TokenExchange;
-    AuditEvent::new(NOW * 1000 + number, format!("req_{number}"), kind, EventOutcome::Refused, reason)
+    AuditEvent::new(NOW * 1000 + number, request(number), kind, EventOutcome::Refused, reason)
+}
+
+/// The id of the request that was decided so many milliseconds after `NOW`.
+fn request(number: i64) -> String {
+    id_made_at("req", NOW * 1000 + number, number)
+}
+
+fn token(number: i64) -> String {
+    id_made_at("dtk", NOW * 1000, number)
 }
 
 fn chain(head: &mut ChainHead, events: Vec<AuditEvent>) -> Vec<ChainedEvent> {
@@ -600,7 +608,11 @@ store_test! {
             let events = (0..size).map(|number| granted(number, "corp|alice")).collect();
             db.store.append_events(&chain(&mut head, events), &[user("corp|alice", &[], NOW)]).await.unwrap();
         }
-        assert_eq!(unbroken_chain(&db.store, "writer-1").await.len(), 560);
+        for size in [1, 2, 16, 64, 65, 300] {
+            let events = (0..size).map(|number| granted(number, "corp|alice")).collect();
+            db.store.append_events(&chain(&mut head, events), &[]).await.unwrap();
+        }
+        assert_eq!(unbroken_chain(&db.store, "writer-1").await.len(), 1_008);
         assert_eq!(db.store.chain_head("writer-1").await.unwrap(), Some(head.clone()));
 
         let mut other = ChainHead::empty("writer-2");
@@ -620,8 +632,14 @@ store_test! {
         let problem = rejection(db.store.append_events(&forked, &[user("corp|bob", &[], NOW)]).await);
         assert_eq!(problem, "the chain of writer-1 does not stand at event 0: another writer uses it");
 
-        let forked = chain(&mut fork, vec![granted(3, "corp|bob")]);
-        rejection(db.store.append_events(&forked, &[user("corp|bob", &[], NOW)]).await);
+        // With and without news of a user.
+        for users in [vec![user("corp|bob", &[], NOW)], vec![]] {
+            let forked = chain(&mut fork, vec![granted(3, "corp|bob"), granted(4, "corp|bob")]);
+            let problem = rejection(db.store.append_events(&forked, &users).await);
+            assert!(problem.starts_with("the chain of writer-1 does not stand at event "), "{problem}");
+        }
+        let unbegun = chain(&mut ChainHead { seq: 7, ..ChainHead::empty("writer-2") }, vec![granted(8, "corp|bob")]);
+        rejection(db.store.append_events(&unbegun, &[]).await);
 
         let mut gap = chain(&mut head, vec![granted(4, "corp|bob"), granted(5, "corp|bob"), granted(6, "corp|bob")]);
         gap.remove(1);
@@ -629,20 +647,25 @@ store_test! {
         assert_eq!(problem, "the events for the chain of writer-1 do not follow each other");
 
         assert_eq!(unbroken_chain(&db.store, "writer-1").await.len(), 1);
+        assert_eq!(db.store.chain_head("writer-2").await.unwrap(), None);
+        assert!(db.store.read_chain("writer-2", 0, 10).await.unwrap().is_empty());
         assert_eq!(db.store.find_user(&name("corp|bob")).await.unwrap(), None);
     }
 
     async fn events_are_found_by_request_token_and_transaction(db: TestDatabase) {
         let (first, mut second) = (granted(2, "corp|alice"), granted(1, "corp|alice"));
-        second.request_id = first.request_id.clone();
-        let events = vec![first.clone(), second.clone(), refused(3, "consent_required")];
+        (second.request_id, second.at_ms) = (first.request_id.clone(), first.at_ms);
+        let events = vec![first.clone(), second.clone(), refused(3, "consent_required"), administration("adm_1")];
         db.store.append_events(&chain(&mut ChainHead::empty("writer-1"), events), &[]).await.unwrap();
 
-        let oldest_first = [second, first.clone()];
-        assert_eq!(db.store.events_of_request("req_2").await.unwrap(), oldest_first);
-        assert_eq!(db.store.events_of_transaction("txn_1").await.unwrap(), oldest_first);
-        assert_eq!(db.store.event_of_token("jti_2").await.unwrap(), Some(first));
-        assert_eq!(db.store.event_of_token("no\0thing").await.unwrap(), None);
+        let in_their_order = [first.clone(), second];
+        assert_eq!(db.store.events_of_request(&request(2)).await.unwrap(), in_their_order);
+        assert_eq!(db.store.events_of_request("adm_1").await.unwrap(), [administration("adm_1")]);
+        assert_eq!(db.store.events_of_transaction("txn_1").await.unwrap(), in_their_order);
+        assert_eq!(db.store.event_of_token(&token(2)).await.unwrap(), Some(first));
+        for unknown in ["no\0thing", &token(3), &id_made_at("dtk", 0, 2), &request(2)] {
+            assert_eq!(db.store.event_of_token(unknown).await.unwrap(), None, "{unknown:?}");
+        }
         assert!(db.store.events_of_request("").await.unwrap().is_empty());
     }
 
@@ -655,41 +678,42 @@ store_test! {
             refused(2, "consent_required"),
             refused(3, "policy"),
             elsewhere,
-            administration("req_5"),
+            administration("adm_5"),
         ];
         db.store.append_events(&chain(&mut ChainHead::empty("writer-1"), events), &[]).await.unwrap();
 
         let all = EventFilter { limit: 100, ..EventFilter::default() };
         let some = |text: &str| Some(text.to_owned());
         for (filter, expected) in [
-            (all.clone(), &["req_4", "req_3", "req_2", "req_1", "req_5"][..]),
-            (EventFilter { limit: 2, ..all.clone() }, &["req_4", "req_3"]),
-            (EventFilter { user: some("corp|alice"), ..all.clone() }, &["req_1"]),
-            (EventFilter { client: some("other"), ..all.clone() }, &["req_4"]),
-            (EventFilter { resource: some("records"), ..all.clone() }, &["req_1"]),
-            (EventFilter { outcome: some("refused"), ..all.clone() }, &["req_3", "req_2"]),
-            (EventFilter { outcome: some("granted"), ..all.clone() }, &["req_4", "req_1"]),
-            (EventFilter { outcome: some("done"), ..all.clone() }, &["req_5"]),
-            (EventFilter { reason: some("policy"), ..all.clone() }, &["req_3"]),
-            (EventFilter { reason: some("granted"), ..all.clone() }, &["req_4", "req_1"]),
-            (EventFilter { since_ms: Some(NOW * 1000 + 3), ..all.clone() }, &["req_4", "req_3"]),
-            (EventFilter { until_ms: Some(NOW * 1000 + 2), ..all.clone() }, &["req_1", "req_5"]),
+            (all.clone(), &[4, 3, 2, 1, 5][..]),
+            (EventFilter { limit: 2, ..all.clone() }, &[4, 3]),
+            (EventFilter { user: some("corp|alice"), ..all.clone() }, &[1]),
+            (EventFilter { client: some("other"), ..all.clone() }, &[4]),
+            (EventFilter { resource: some("records"), ..all.clone() }, &[1]),
+            (EventFilter { outcome: some("refused"), ..all.clone() }, &[3, 2]),
+            (EventFilter { outcome: some("granted"), ..all.clone() }, &[4, 1]),
+            (EventFilter { outcome: some("done"), ..all.clone() }, &[5]),
+            (EventFilter { reason: some("policy"), ..all.clone() }, &[3]),
+            (EventFilter { reason: some("granted"), ..all.clone() }, &[4, 1]),
+            (EventFilter { since_ms: Some(NOW * 1000 + 3), ..all.clone() }, &[4, 3]),
+            (EventFilter { until_ms: Some(NOW * 1000 + 2), ..all.clone() }, &[1, 5]),
             (EventFilter { user: some("corp|alice"), outcome: some("refused"), ..all.clone() }, &[]),
             (EventFilter { user: some("no\0body"), ..all.clone() }, &[]),
         ] {
             let events = db.store.list_events(&filter).await.unwrap();
-            let found: Vec<_> = events.iter().map(|event| event.request_id.as_str()).collect();
-            assert_eq!(found, expected, "{filter:?}");
+            let found: Vec<_> = events.iter().map(|event| event.request_id.clone()).collect();
+            let id = |number: &i64| if *number == 5 { "adm_5".to_owned() } else { request(*number) };
+            assert_eq!(found, expected.iter().map(id).collect::<Vec<_>>(), "{filter:?}");
         }
     }
 
     async fn an_event_with_texts_that_no_index_takes_is_stored_whole(db: TestDatabase) {
         let mut event = refused(1, "subject_token_invalid");
-        "r\0".clone_into(&mut event.request_id);
+        event.request_id = format!("{}\0", request(1));
         event.subject = Some(EventSubject { sub: "é\0".repeat(5000), idp: None, idp_sub: None });
         db.store.append_events(&chain(&mut ChainHead::empty("writer-1"), vec![event.clone()]), &[]).await.unwrap();
         unbroken_chain(&db.store, "writer-1").await;
-        assert_eq!(db.store.events_of_request("r\0").await.unwrap(), [event.clone()]);
+        assert_eq!(db.store.events_of_request(&event.request_id).await.unwrap(), [event.clone()]);
         let filter = EventFilter { user: event.subject_sub().map(str::to_owned), limit: 1, ..EventFilter::default() };
         assert_eq!(db.store.list_events(&filter).await.unwrap(), [event]);
     }
