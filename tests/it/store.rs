@@ -707,6 +707,23 @@ store_test! {
         }
     }
 
+    async fn the_newest_events_of_a_user_are_found_however_many_there_are(db: TestDatabase) {
+        let mut head = ChainHead::empty("writer-1");
+        let mut events: Vec<_> = (0..10_000).map(|number| granted(number, "corp|alice")).collect();
+        events[300] = granted(300, "corp|bob");
+        db.store.append_events(&chain(&mut head, events), &[]).await.unwrap();
+        let newest = async |user: &str, limit| {
+            let filter = EventFilter { user: Some(user.to_owned()), limit, ..EventFilter::default() };
+            let events = db.store.list_events(&filter).await.unwrap();
+            events.into_iter().map(|event| event.request_id).collect::<Vec<_>>()
+        };
+        assert_eq!(newest("corp|alice", 2).await, [request(9_999), request(9_998)]);
+        let more = (10_000..10_002).map(|number| granted(number, "corp|alice")).collect();
+        db.store.append_events(&chain(&mut head, more), &[]).await.unwrap();
+        assert_eq!(newest("corp|alice", 2).await, [request(10_001), request(10_000)]);
+        assert_eq!(newest("corp|bob", 2).await, [request(300)]);
+    }
+
     async fn an_event_with_texts_that_no_index_takes_is_stored_whole(db: TestDatabase) {
         let mut event = refused(1, "subject_token_invalid");
         event.request_id = format!("{}\0", request(1));
