@@ -25,6 +25,10 @@ pub(super) const TRANSACTION_AT_MOST: Duration = Duration::from_secs(10);
 pub(super) const SNAPSHOT_AT_MOST: Duration = Duration::from_secs(30);
 /// An idle connection that does not answer in this time is not used.
 const PING_AT_MOST: Duration = Duration::from_secs(1);
+
+/// A connection that was at work more recently is used without asking whether it is well: a round trip is a tenth of
+/// what a commit takes.
+const PING_AFTER: Duration = Duration::from_millis(500);
 const SQLITE_READERS: u32 = 4;
 /// One more listens for changes.
 const POSTGRES_CONNECTIONS: u32 = 15;
@@ -297,8 +301,9 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
     let pool = || SqlitePoolOptions::new().acquire_timeout(PATIENCE).idle_timeout(None).max_lifetime(None);
     let options = options.foreign_keys(true).busy_timeout(PATIENCE);
     let writer = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-    // In pages: a page of an index that many commits touch is copied into the file once for all of them.
-    let writer = writer.pragma("wal_autocheckpoint", "4000");
+    // In pages: a page of an index that many commits touch is copied into the file once for all of them; but the commit
+    // that has to copy makes its requests wait, and with 4,000 that was each hundredth.
+    let writer = writer.pragma("wal_autocheckpoint", "2000");
     // One text for each number of events at one stroke, and all others.
     let writer = writer.statement_cache_capacity(AT_ONE_STROKE + 100);
     let write = pool().max_connections(1).test_before_acquire(false).connect_with(writer).await.map_err(cannot)?;
@@ -335,11 +340,14 @@ async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
         .test_before_acquire(false)
         .before_acquire(move |connection, used| {
             let is_current = renewed.is_after(used.age);
+            let is_fresh = used.idle_for < PING_AFTER;
             Box::pin(async move {
                 if !is_current {
                     return Ok(false);
                 }
-                timeout(PING_AT_MOST, connection.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+                if !is_fresh {
+                    timeout(PING_AT_MOST, connection.ping()).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+                }
                 Ok(true)
             })
         });
