@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint test-rust test-e2e attack chaos fuzz bench bench-growth check fmt
+.PHONY: help demo test install lint test-rust test-e2e attack chaos fuzz bench bench-growth bench-profile check fmt
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
@@ -83,3 +83,6 @@ bench: install ## What one core does, beside other servers; BENCH_SECONDS=3 is q
 
 bench-growth: install ## The same load on more consents, clients, policies and audit events; bench/growth.mjs has the settings.
 	bench/run.sh growth.mjs
+
+bench-profile: install ## Where the processor time of one exchange goes, by Linux perf; bench/profile.mjs has the settings.
+	bench/run.sh profile.mjs

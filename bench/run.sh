@@ -20,6 +20,7 @@ has wrk || packages+=(wrk)
 has sqlite3 || packages+=(sqlite3)
 has taskset || packages+=(util-linux)
 has openssl || packages+=(openssl)
+[ "${1:-}" != profile.mjs ] || has perf || packages+=(linux-perf)
 if [ ${#packages[@]} -gt 0 ]; then
   if has apt-get && [ "$(id -u)" = 0 ]; then
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${packages[@]}"
