@@ -1,5 +1,5 @@
 //! The fuzz targets in short: every corpus entry, and random changes of them, against the same properties as
-//! `make fuzz` (docs/decisions/0015). What a fuzzer found stays found: its input is in the corpus.
+//! `make fuzz` (docs/decisions/0016). What a fuzzer found stays found: its input is in the corpus.
 
 #[path = "../../fuzz/properties/basic_header.rs"]
 mod basic_header;

@@ -8,6 +8,7 @@ use crate::database::Kind;
 use crate::issuer::TestIssuer;
 use crate::server::{ACCESS_TOKEN, Answer, ID_TOKEN, ISSUER, NOW, TOKEN_EXCHANGE, TestServer, claims};
 use oracle::{ACTOR_TOKENS, ActorToken, App, Asked, CLIENTS, Client, Granted, Held, Place, Subject, User, predict};
+use procura::domain::decision::ReasonCode;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -203,6 +204,9 @@ async fn compare(parties: &Parties, answer: &Answer, asked: &Asked, predicted: &
     match predicted {
         Err(reason) => {
             assert_eq!(event.reason, *reason, "{asked:?}: {} {:?}", answer.text, event.detail);
+            let error = ReasonCode::from_code(reason).expect("a reason code").error().as_str();
+            assert_eq!(answer.status, 400, "{asked:?}: {reason}");
+            assert_eq!(answer.json()["error"], error, "{asked:?}: {reason}");
             assert_eq!(answer.json()["access_token"], Value::Null, "{asked:?}");
         }
         Ok(granted) => {

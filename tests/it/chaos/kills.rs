@@ -11,8 +11,8 @@ use crate::issuer::TestIssuer;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often a server is killed if `CHAOS_KILLS` does not say.
-const KILLS: u64 = 5;
+/// How often a server is killed under load if `CHAOS_KILLS` does not say. For three of these, two are killed while they start.
+const KILLS: u64 = 3;
 /// How long a server lives under load, at most.
 const LIFE: Duration = Duration::from_millis(400);
 /// A server must be ready again by then.
@@ -39,16 +39,21 @@ async fn survive(kind: Kind) {
     let administrators = Administrators::start(&deployment, dice.another());
 
     let mut ready_after = Vec::new();
-    for kill in 0..kills {
-        match kill % 5 {
+    let (mut under_load, mut starting) = (0, 0);
+    while under_load < kills {
+        match (under_load + starting) % 5 {
             3 => {
                 // As long as a start took: some are hit before their first statement, some when they are ready.
                 let start: Duration = ready_after.last().copied().unwrap_or(LIFE);
                 let launch = deployment.launch();
                 pause(dice.up_to(start)).await;
                 launch.kill();
+                starting += 1;
             }
-            4 => kill_on_an_empty_database(kind, &mut dice).await,
+            4 => {
+                kill_on_an_empty_database(kind, &mut dice).await;
+                starting += 1;
+            }
             round => {
                 let server = deployment.serve().await;
                 ready_after.push(server.ready_after);
@@ -60,6 +65,7 @@ async fn survive(kind: Kind) {
                 pause(dice.up_to(LIFE)).await;
                 server.kill();
                 load.aim(None);
+                under_load += 1;
             }
         }
     }
@@ -98,7 +104,7 @@ async fn survive(kind: Kind) {
         story.answers.iter().find(|answer| answer.status != 200)
     );
     eprintln!(
-        "{kind:?}: {kills} kills; tokens answered {}, without an event 0, events whose answer was cut off {unheard}, \
+        "{kind:?}: {under_load} kills under load, {starting} of a server that starts; tokens answered {}, without an event 0, events whose answer was cut off {unheard}, \
          requests cut off {}; changes acknowledged {}, lost 0, commands killed {}; used tokens presented again {replays}, \
          accepted 0; ready after {:?} (median), {slowest:?} (slowest)",
         story.granted().count(),
