@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint test-rust test-e2e attack chaos fuzz bench bench-growth bench-profile check fmt
+.PHONY: help demo test install lint test-rust test-e2e attack chaos fuzz bench bench-growth bench-profile test-bench check fmt
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
@@ -16,7 +16,7 @@ help: ## List the targets.
 demo: ## Run the three-party story on loopback; ARGS=--exit ends afterwards.
 	cargo run --locked --quiet -- demo $(ARGS)
 
-test: install $(if $(CI),lint) test-rust test-e2e ## Install what the tests need, and run all of them; in CI after lint.
+test: install $(if $(CI),lint) test-rust test-e2e test-bench ## Install what the tests need, and run all of them; in CI after lint.
 
 install: ## Install what the build and the tests need, where it is missing.
 	tests/install.sh
@@ -33,12 +33,23 @@ test-e2e: ## A real identity provider, real clients and a real backend against t
 	cargo build --locked
 	tests/e2e/run.sh
 
+# One core for all, a debug build, a few requests: whether they work, not how fast. They need Linux.
+SHORT_BENCH := BENCH_NO_BUILD=1 PROCURA_BIN="$(CARGO_TARGET_DIR)/debug/procura" BENCH_SERVER_CORE=0 BENCH_LOAD_CORE=0 \
+	BENCH_SECONDS=1 BENCH_TOKENS=200 BENCH_CONNECTIONS=2 BENCH_LIMIT=300
+
+test-bench: ## The benchmarks in their shortest form; what they print here is no figure.
+	cargo build --locked
+ifeq ($(shell uname),Linux)
+	$(SHORT_BENCH) BENCH_ONLY="peer sqlite postgres es256 own client_credentials jwks" bench/run.sh
+	$(SHORT_BENCH) BENCH_ONLY="events" BENCH_AUDIT_ROWS=2000 bench/run.sh growth.mjs
+endif
+
 attack: ## Every attack by its id, chains spliced in every way, hops that must stop; ARGS=jose:: for some of them.
 	@echo "Each test sends its attack through the real router or a real socket, and expects the stated answer and one audit event."
 	cargo test --locked --no-run --test it
 	$(and $(LIMIT),$(LIMIT) 600) cargo test --locked --test it attacks::$(ARGS)
 
-chaos: ## Kill the server CHAOS_KILLS=200 times on each database, and let each database fail for CHAOS_FAULT_SECONDS=12; prints figures.
+chaos: ## Kill the server CHAOS_KILLS=200 times under load on each database, and let each database fail for CHAOS_FAULT_SECONDS=12; prints figures.
 	@echo "Each test runs the real program under load, harms it or its database, and then counts tokens, events and changes."
 	cargo test --locked --no-run --test it
 	CHAOS_KILLS=$${CHAOS_KILLS:-200} CHAOS_FAULT_SECONDS=$${CHAOS_FAULT_SECONDS:-12} $(and $(LIMIT),$(LIMIT) 1800) \

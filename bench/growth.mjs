@@ -1,6 +1,6 @@
 // `make bench-growth`: the same exchange at 16 connections while one thing at a time grows a thousandfold.
 //
-// BENCH_AUDIT_ROWS (1000000): 10000000 take some 25 GB on each database and half an hour. BENCH_ONLY: databases (sqlite,
+// BENCH_AUDIT_ROWS (1000000): 10000000 take some 30 GB on each database. BENCH_LIMIT (7200): seconds until it is ended. BENCH_ONLY: databases (sqlite,
 // postgres) and what grows (base, consents, clients, policies, events). Others as in bench.mjs.
 
 import { statfs } from 'node:fs/promises';
@@ -12,6 +12,8 @@ import { Session, TOKENS, say, wants } from './session.mjs';
 
 const AUDIT_ROWS = Number(process.env.BENCH_AUDIT_ROWS ?? 1_000_000);
 const BYTES_A_ROW = 3_000;
+// In one transaction: SQLite's log has room for all its pages, beside the file.
+const ROWS_AT_ONCE = 500_000;
 // One user asks for all tokens in the first of them, so there are no limits here.
 const LIMITS = 'limits = { user_exchanges_per_minute = 0, grant_exchanges_per_minute = 0 }';
 
@@ -58,7 +60,8 @@ async function measure(session, target, { what, users, clients = 0, policies = 0
   if (events > 0) {
     // One exchange is the model of all events that are there already.
     const form = { ...headers, 'Content-Type': 'application/x-www-form-urlencoded' };
-    await fetch(`${server.origin}/token`, { method: 'POST', headers: form, body: bodies[0] });
+    const answer = await fetch(`${server.origin}/token`, { method: 'POST', headers: form, body: bodies[0] });
+    if (!answer.ok) throw new Error(`the first exchange was refused: ${answer.status} ${await answer.text()}`);
     await process.stop();
     say(`seeding ${thousands(events)} events ...`);
     await seedEvents(store, events);
@@ -92,12 +95,21 @@ UPDATE version SET registry = registry + 1;
 
 /** Events of one more writer, a millisecond apart, of a million users; their hashes are not right. */
 async function seedEvents(store, count) {
-  await store.sql(`
+  for (let from = 0; from < count; from += ROWS_AT_ONCE) {
+    await store.sql(eventsFrom(from, store.numbers(Math.min(ROWS_AT_ONCE, count - from))));
+  }
+  const seeded = Number(await store.sql("SELECT count(*) FROM audit_event WHERE writer_id = 'bench'"));
+  if (seeded !== count) throw new Error(`${seeded} events were seeded instead of ${count}`);
+  await store.analyze();
+}
+
+function eventsFrom(from, numbers) {
+  return `
 INSERT INTO audit_event
 (writer_id, seq, prev_hash, hash, body, at_ms, request_id, outcome, reason, subject, client, resource, jti, txn)
 SELECT 'bench', n + 1, prev_hash, hash, body, 1700000000000 + n, 'req_' || (100000000000 + n), outcome, reason,
   'corp|user-' || ((n * 7919) % 1000000), client, resource, 'dtk_' || (100000000000 + n), 'txn_' || (100000000000 + n)
-FROM (SELECT * FROM audit_event WHERE outcome = 'granted' LIMIT 1) AS model CROSS JOIN ${store.numbers(count)};
-`);
-  await store.analyze();
+FROM (SELECT * FROM audit_event WHERE outcome = 'granted' LIMIT 1) AS model CROSS JOIN
+  (SELECT n + ${from} AS n FROM ${numbers}) AS row_number;
+`;
 }

@@ -30,15 +30,21 @@ export const row = {
 };
 
 /** Everything, as Markdown. */
-export function markdown({ machine, settings, measured, starts, speed }) {
+export function markdown({ machine, settings, measured, starts, speed, profiles = {} }) {
   const table = (head, rows) =>
     [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
   const parts = [
     `Commit ${machine.commit}; ${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node.js ${machine.node}; ` +
       `${settings.ROUNDS} round(s) of ${settings.SECONDS} s, ${thousands(settings.TOKENS)} distinct subject tokens; ` +
       `load average before: ${machine.loadAverage.join(' ')}${machine.realtime ? '; at real-time priority' : ''}.`,
-    table(columns.map(([name]) => name), measured.map((one) => columns.map(([, value]) => value(one)))),
   ];
+  if (measured.length > 0) {
+    parts.push(table(columns.map(([name]) => name), measured.map((one) => columns.map(([, value]) => value(one)))));
+  }
+  for (const [target, { cpuMicros, micros }] of Object.entries(profiles)) {
+    const rows = Object.entries(micros).map(([part, used]) => [part, used.toFixed(1)]);
+    parts.push(table([`${target}: ${cpuMicros} µs an exchange`, 'µs'], rows));
+  }
   const goals = Object.entries(GOALS).flatMap(([kind, goal]) =>
     measured
       .filter(({ name, connections }) => name.endsWith(` ${kind}`) && !/^(peer|floor)/.test(name) && connections === 16)

@@ -42,7 +42,11 @@ export class Session {
     await chmod(session.folder, 0o755);
     session.results = { machine: await machine(), settings: { SECONDS, ROUNDS, TOKENS }, measured: [], starts: [], speed: {} };
     for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) {
-      process.on(signal, () => session.#end().then(() => process.exit(code)));
+      process.on(signal, async () => {
+        await session.#report(name);
+        await session.#end();
+        process.exit(code);
+      });
     }
     try {
       const { cpu, cores, loadAverage } = session.results.machine;
@@ -52,10 +56,13 @@ export class Session {
       }
       say(row.head);
       await body(session);
-      await session.#report(name);
     } catch (error) {
       console.error(error);
       process.exitCode = 1;
+    }
+    try {
+      // What was measured until then is not lost.
+      await session.#report(name);
     } finally {
       await session.#end();
     }
