@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 /// How long each fault lasts once `/readyz` has told it, if `CHAOS_FAULT_SECONDS` does not say: longer than a commit hangs
 /// that everybody may wait for.
-const FAULT: Duration = Duration::from_secs(5);
+const FAULT: Duration = Duration::from_secs(10);
 /// A disk is full only after some writing.
 const TOLD_AT_MOST: Duration = Duration::from_secs(40);
 /// A client waits no longer for its refusal: the time limit of a commit.
