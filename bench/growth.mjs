@@ -1,7 +1,7 @@
 // `make bench-growth`: the same exchange at 16 connections while one thing at a time grows a thousandfold.
 //
-// BENCH_AUDIT_ROWS (1000000): 10000000 take some 30 GB on each database. BENCH_LIMIT (7200): seconds until it is ended. BENCH_ONLY: databases (sqlite,
-// postgres) and what grows (base, consents, clients, policies, events). Others as in bench.mjs.
+// BENCH_AUDIT_ROWS (1000000): 10000000 take some 30 GB on each database. BENCH_LIMIT (7200): seconds until it is ended.
+// BENCH_ONLY: databases (sqlite, postgres) and what grows (base, consents, clients, policies, events). Others as in bench.mjs.
 
 import { statfs } from 'node:fs/promises';
 import { Issuer } from './issuer.mjs';

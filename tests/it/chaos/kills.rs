@@ -11,8 +11,9 @@ use crate::issuer::TestIssuer;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often a server is killed under load if `CHAOS_KILLS` does not say. For three of these, two are killed while they start.
-const KILLS: u64 = 3;
+/// How often a server is killed under load if `CHAOS_KILLS` does not say. After three of these, two are killed while they
+/// start; with fewer than four none would be.
+const KILLS: u64 = 4;
 /// How long a server lives under load, at most.
 const LIFE: Duration = Duration::from_millis(400);
 /// A server must be ready again by then.
