@@ -53,7 +53,12 @@ fn registry(file: &RegistryFile) -> StoredRegistry {
         identity_providers: file.identity_providers.clone(),
         resources: file.resources.clone(),
         clients: clients
-            .map(|client| ClientEntry { client, assurance: Assurance::Vetted, suspended_at: None })
+            .map(|client| ClientEntry {
+                client,
+                assurance: Assurance::Vetted,
+                suspended_at: None,
+                other_authentication: Vec::new(),
+            })
             .collect(),
         policies: file.policies.clone(),
         ..StoredRegistry::default()

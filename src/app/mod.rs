@@ -1,6 +1,7 @@
 //! App: all that a request may use. Snapshots are replaced as a whole; nothing here is global.
 
 mod caches;
+mod clients;
 mod limits;
 pub mod metrics;
 mod secret_check;
@@ -8,6 +9,7 @@ mod snapshot;
 mod upkeep;
 
 pub use caches::{ConsentCache, ConsentHandles, UserCache};
+pub use clients::ClientDirectory;
 pub use limits::Limits;
 pub use secret_check::{SecretCheck, SecretVerdict};
 pub use snapshot::Snapshot;
@@ -73,6 +75,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Consents of users seen lately.
     pub consents: ConsentCache,
+    /// Clients wherever they are known from.
+    pub clients: ClientDirectory,
     /// Users seen lately.
     pub users: UserCache,
     /// Handles of consent pages.
@@ -112,6 +116,7 @@ impl App {
             issuer_keys: IssuerKeys::new(Fetcher::new(FETCH_TIMEOUT, FETCH_BYTES)),
             metrics: Metrics::default(),
             consents: ConsentCache::new(versions.consents),
+            clients: ClientDirectory::default(),
             users: UserCache::new(),
             consent_handles: ConsentHandles::new(&secrets_key),
             limits: Limits::new(&config.limits),

@@ -128,6 +128,13 @@ fn kind(kind: EventKind) -> &'static str {
     match kind {
         EventKind::TokenExchange => "token exchange",
         EventKind::ClientCredentials => "client credentials: a client's own token",
+        EventKind::AuthorizationCode => "authorization code",
+        EventKind::RefreshToken => "refresh token",
+        EventKind::Authorization => "an authorization request in a browser",
+        EventKind::SignIn => "a sign-in at an identity provider",
+        EventKind::SignOut => "the end of a sign-in",
+        EventKind::Consent => "a user's agreement",
+        EventKind::Registration => "a client's own registration",
         EventKind::TokenRequest => "a token request, refused before its grant was known",
         EventKind::Administration => "a change by an administrator",
         EventKind::WriterStarted => "a server and its chain of events",
@@ -198,7 +205,8 @@ fn backend(event: &AuditEvent) -> Option<String> {
 }
 
 fn scopes(page: &mut Page, event: &AuditEvent) {
-    if matches!(event.kind, EventKind::Administration | EventKind::WriterStarted) {
+    if !event.kind.is_decision() {
+        page.option("Scopes", event.granted.as_ref().map(scope_list));
         return;
     }
     let asked = event.asked.as_ref().map_or_else(|| "left open: all that may be had".to_owned(), scope_list);
@@ -246,9 +254,8 @@ fn ends(end: i64, now: i64) -> String {
 }
 
 fn gates(page: &mut Page, event: &AuditEvent) {
-    match event.kind {
-        EventKind::Administration | EventKind::WriterStarted => return,
-        EventKind::TokenExchange | EventKind::ClientCredentials | EventKind::TokenRequest => {}
+    if !event.kind.is_decision() {
+        return;
     }
     page.blank();
     page.paragraph("Gates, in order:");

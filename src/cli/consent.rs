@@ -124,6 +124,8 @@ async fn grant(session: &Session, grant: Grant) -> Result<(), CliError> {
         granted_at: now,
         expires_at: grant.expires_in.map(|seconds| now.saturating_add(seconds)),
         revoked_at: None,
+        paused_at: None,
+        fingerprint: None,
     };
     let lines = session.change_quietly(&[Change::GrantConsent(consent.clone())], &[]).await?;
     session.show(&format!("{}\n{}", lines.join("\n"), consent.id), &document(&consent, now));

@@ -138,6 +138,8 @@ impl Stage {
             granted_at: self.clock.now(),
             expires_at: None,
             revoked_at: None,
+            paused_at: None,
+            fingerprint: None,
         };
         let line = format!("+ consent {id} of {} to {scopes} at {resource} for {ASSISTANT}", user.sub);
         registry_file::commit(&self.store, &[Change::GrantConsent(consent)], &[line], None, &self.clock)

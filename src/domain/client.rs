@@ -134,6 +134,16 @@ impl Client {
         self.grants.contains(&grant)
     }
 
+    /// What the client is towards a user who agrees: a digest of where it may be sent to. If it changes, the user is
+    /// asked again (rule CM-15).
+    pub fn fingerprint(&self) -> String {
+        use base64::Engine;
+        use sha2::Digest;
+        let mut uris: Vec<&str> = self.redirect_uris.iter().map(String::as_str).collect();
+        uris.sort_unstable();
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sha2::Sha256::digest(uris.join("\n")))
+    }
+
     /// True if the client can prove who it is.
     pub fn is_confidential(&self) -> bool {
         self.authentication != ClientAuthentication::None
@@ -149,6 +159,15 @@ pub struct ClientEntry {
     pub assurance: Assurance,
     /// Unix seconds; set while an administrator keeps it from acting.
     pub suspended_at: Option<i64>,
+    /// Ways to authenticate that count besides the declared one: a client metadata document can name several.
+    pub other_authentication: Vec<ClientAuthentication>,
+}
+
+impl ClientEntry {
+    /// True if the client may authenticate so.
+    pub fn may_authenticate_by(&self, method: ClientAuthentication) -> bool {
+        self.client.authentication == method || self.other_authentication.contains(&method)
+    }
 }
 
 /// `jwks_uri = ""` means none, so that a template of a registry file can keep the line.

@@ -45,6 +45,13 @@ pub struct Consent {
     pub expires_at: Option<i64>,
     /// Unix seconds; set once it was taken back.
     pub revoked_at: Option<i64>,
+    /// Unix seconds; set while the user keeps the client waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<i64>,
+    /// What the client was when the user agreed ([`Client::fingerprint`](super::client::Client::fingerprint)); absent
+    /// where nobody looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 impl Consent {
@@ -56,8 +63,8 @@ impl Consent {
         }
     }
 
-    /// True if it was neither taken back nor has ended.
+    /// True if it was neither taken back nor has ended, and does not pause.
     pub fn is_live(&self, now: i64) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+        self.revoked_at.is_none() && self.paused_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 }

@@ -16,12 +16,46 @@ pub enum EventKind {
     TokenExchange,
     /// A request at `/token` for the client-credentials grant.
     ClientCredentials,
+    /// A request at `/token` for the authorization-code grant.
+    AuthorizationCode,
+    /// A request at `/token` for the refresh-token grant.
+    RefreshToken,
     /// A request at `/token` that was refused before its grant was known.
     TokenRequest,
+    /// A request at `/authorize` or `/par`, or what became of it at the consent page.
+    Authorization,
+    /// A user signed in at their provider, or failed to.
+    SignIn,
+    /// A user, or their provider, ended a sign-in.
+    SignOut,
+    /// A user agreed, said no, or changed what they had agreed to.
+    Consent,
+    /// A client registered itself, or changed or removed its registration.
+    Registration,
     /// An administrator changed something.
     Administration,
     /// A server began a chain of events.
     WriterStarted,
+}
+
+impl EventKind {
+    /// True if gates were walked for it, so that its trace says why it ended as it did.
+    pub fn is_decision(self) -> bool {
+        match self {
+            Self::TokenExchange
+            | Self::ClientCredentials
+            | Self::AuthorizationCode
+            | Self::RefreshToken
+            | Self::TokenRequest
+            | Self::Authorization => true,
+            Self::SignIn
+            | Self::SignOut
+            | Self::Consent
+            | Self::Registration
+            | Self::Administration
+            | Self::WriterStarted => false,
+        }
+    }
 }
 
 /// How it ended.

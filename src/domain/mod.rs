@@ -14,6 +14,7 @@ pub mod registry;
 pub mod resource;
 pub mod scope;
 pub mod sent;
+pub mod sign_in;
 pub mod signing_key;
 pub mod subject;
 pub mod target;

@@ -1,6 +1,7 @@
 //! HOW A TOKEN IS EARNED: one file a `grant_type`, each reading like its RFC.
 
 pub mod client_credentials;
+pub mod consent;
 pub mod dry_run;
 mod event;
 mod facts;

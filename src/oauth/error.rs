@@ -52,6 +52,12 @@ impl OAuthError {
             | ErrorCode::InvalidScope
             | ErrorCode::InvalidTarget
             | ErrorCode::ConsentRequired
+            | ErrorCode::InvalidGrant
+            | ErrorCode::InsufficientUserAuthentication
+            | ErrorCode::UnsupportedResponseType
+            | ErrorCode::LoginRequired
+            | ErrorCode::InteractionRequired
+            | ErrorCode::UnmetAuthenticationRequirements
             | ErrorCode::AccessDenied => StatusCode::BAD_REQUEST,
         };
         let mut body = Body::new(code.as_str(), refusal.reason.public_description());

@@ -2,6 +2,9 @@
 
 pub mod consent;
 pub mod error;
+mod form;
+mod login;
+mod session;
 
 use crate::app::App;
 use axum::Router;

@@ -114,6 +114,8 @@ fn consents_for_everyone(client: &Client, given: Vec<&Consent>, now: i64) -> Vec
             granted_at: now,
             expires_at: None,
             revoked_at: None,
+            paused_at: None,
+            fingerprint: None,
         })
     }));
     changes

@@ -47,8 +47,8 @@ const REVOKE_EARLIER_FOR_EVERYONE: &str = "UPDATE consent SET revoked_at = $3
     WHERE user_id IS NULL AND client_id = $1 AND resource_id = $2
     AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)";
 const GRANT_CONSENT: &str = "INSERT INTO consent
-    (id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at)
-    SELECT $1, $2, client.id, resource.id, $5, $6, $7, $8, $9 FROM client, resource
+    (id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at, paused_at, fingerprint)
+    SELECT $1, $2, client.id, resource.id, $5, $6, $7, $8, $9, $10, $11 FROM client, resource
     WHERE client.id = $3 AND resource.id = $4";
 const REVOKE_CONSENT: &str = "UPDATE consent SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
 
@@ -174,6 +174,8 @@ fn grant_consent(consent: &Consent, now: i64) -> Vec<Step> {
         consent.granted_at.into(),
         consent.expires_at.into(),
         consent.revoked_at.into(),
+        consent.paused_at.into(),
+        consent.fingerprint.clone().into(),
     ];
     vec![
         revoke_earlier,

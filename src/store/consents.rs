@@ -8,29 +8,37 @@ use crate::domain::names::UserId;
 // One statement, so that a consent which is taken back meanwhile is not seen both ways. Those of the user and those for
 // everyone are looked for by themselves: with an OR, a planner without statistics reads the whole table.
 const CONSENTS_OF: &str =
-    "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
+    "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
+    paused_at, fingerprint
     FROM consent WHERE user_id = $1 AND revoked_at IS NULL
     UNION ALL
-    SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
+    SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
+    paused_at, fingerprint
     FROM consent WHERE user_id IS NULL AND revoked_at IS NULL
     UNION ALL
-    SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at FROM (
-        SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
+    SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
+    paused_at, fingerprint FROM (
+        SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
+    paused_at, fingerprint
         FROM consent WHERE user_id = $1 AND revoked_at IS NOT NULL
         ORDER BY revoked_at DESC, id DESC LIMIT 100
     ) AS taken_back
     UNION ALL
-    SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at FROM (
-        SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
+    SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
+    paused_at, fingerprint FROM (
+        SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
+    paused_at, fingerprint
         FROM consent WHERE user_id IS NULL AND revoked_at IS NOT NULL
         ORDER BY revoked_at DESC, id DESC LIMIT 100
     ) AS taken_back_for_everyone
     ORDER BY granted_at DESC, id DESC";
 const LIST_CONSENTS: &str =
-    "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
+    "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
+    paused_at, fingerprint
     FROM consent WHERE TRUE";
 const FIND_CONSENT: &str =
-    "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at
+    "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
+    paused_at, fingerprint
     FROM consent WHERE id = $1";
 const INSERT_REQUEST: &str = "INSERT INTO consent_request
     (handle_digest, user_id, client_id, resource_id, scopes, created_at, expires_at)
@@ -121,6 +129,8 @@ struct ConsentRow {
     granted_at: i64,
     expires_at: Option<i64>,
     revoked_at: Option<i64>,
+    paused_at: Option<i64>,
+    fingerprint: Option<String>,
 }
 
 impl TryFrom<ConsentRow> for Consent {
@@ -138,6 +148,8 @@ impl TryFrom<ConsentRow> for Consent {
             granted_at: row.granted_at,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,
+            paused_at: row.paused_at,
+            fingerprint: row.fingerprint,
         })
     }
 }

@@ -186,6 +186,7 @@ impl TryFrom<ClientRow> for ClientEntry {
             client: read_document("client", &row.document)?,
             assurance: assurance.ok_or("an unknown assurance").map_err(corrupt("client"))?,
             suspended_at: row.suspended_at,
+            other_authentication: Vec::new(),
         })
     }
 }

@@ -53,7 +53,12 @@ fn changed(mut registry: StoredRegistry, consents: &mut Vec<Consent>, changes: V
             }
             Change::PutClient(client, assurance) => {
                 registry.clients.retain(|other| other.client.id != client.id);
-                registry.clients.push(ClientEntry { client, assurance, suspended_at: None });
+                registry.clients.push(ClientEntry {
+                    client,
+                    assurance,
+                    suspended_at: None,
+                    other_authentication: Vec::new(),
+                });
             }
             Change::RemoveClient(id) => {
                 registry.clients.retain(|other| other.client.id != id);
@@ -147,7 +152,12 @@ fn what_is_not_declared_stays_unless_it_is_pruned() {
         may_present: Vec::new(),
         resources: std::collections::BTreeMap::new(),
     };
-    let entry = ClientEntry { client: of_itself, assurance: Assurance::Domain, suspended_at: None };
+    let entry = ClientEntry {
+        client: of_itself,
+        assurance: Assurance::Domain,
+        suspended_at: None,
+        other_authentication: Vec::new(),
+    };
     registry.clients.push(entry);
     assert_eq!(
         apply(&mut registry, &mut consents, "", true),

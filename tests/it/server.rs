@@ -180,6 +180,8 @@ impl TestServer {
             granted_at: self.clock.now(),
             expires_at,
             revoked_at: None,
+            paused_at: None,
+            fingerprint: None,
         };
         let id = consent.id.clone();
         self.change(&[Change::GrantConsent(consent)]).await;

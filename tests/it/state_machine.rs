@@ -153,6 +153,8 @@ impl<'a> World<'a> {
             granted_at: now,
             expires_at: agreement.expires_at,
             revoked_at: None,
+            paused_at: None,
+            fingerprint: None,
         };
         self.server.change(&[Change::GrantConsent(consent)]).await;
         for earlier in &mut self.model.agreements {

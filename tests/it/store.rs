@@ -70,6 +70,8 @@ fn consent(id: &str, user: Option<&str>, client: &str, resource: &str) -> Consen
         granted_at: NOW,
         expires_at: Some(NOW + 1000),
         revoked_at: None,
+        paused_at: None,
+        fingerprint: None,
     }
 }
 

@@ -11,6 +11,8 @@ pub enum ErrorCode {
     InvalidRequest,
     /// 401.
     InvalidClient,
+    /// 400: the code or the refresh token is not good, or no longer.
+    InvalidGrant,
     /// 400.
     UnauthorizedClient,
     /// 400.
@@ -21,8 +23,18 @@ pub enum ErrorCode {
     InvalidTarget,
     /// 400, with `consent_uri`.
     ConsentRequired,
-    /// 400: policy said no.
+    /// 400: policy, or the user, said no.
     AccessDenied,
+    /// 400, with `acr_values` or `max_age`: the user signed in too weakly or too long ago (RFC 9470).
+    InsufficientUserAuthentication,
+    /// Only at `/authorize`: another `response_type` than `code`.
+    UnsupportedResponseType,
+    /// Only at `/authorize`, with `prompt=none`: the user is not signed in (OpenID Connect Core §3.1.2.6).
+    LoginRequired,
+    /// Only at `/authorize`, with `prompt=none`: a page would have to be shown (OpenID Connect Core §3.1.2.6).
+    InteractionRequired,
+    /// Only at `/authorize`: the provider did not sign the user in as was asked (RFC 9470 §5).
+    UnmetAuthenticationRequirements,
     /// 429, with `Retry-After`.
     SlowDown,
     /// 503, with `Retry-After`.
@@ -35,12 +47,18 @@ impl ErrorCode {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::ConsentRequired => "consent_required",
             Self::AccessDenied => "access_denied",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::LoginRequired => "login_required",
+            Self::InteractionRequired => "interaction_required",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Self::SlowDown => "slow_down",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }

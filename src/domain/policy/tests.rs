@@ -55,7 +55,7 @@ fn assistant() -> ClientEntry {
         may_present: Vec::new(),
         resources: BTreeMap::new(),
     };
-    ClientEntry { client, assurance: Assurance::Vetted, suspended_at: None }
+    ClientEntry { client, assurance: Assurance::Vetted, suspended_at: None, other_authentication: Vec::new() }
 }
 
 fn verdict(own: &[PolicyText], roles: &[&str], scope: &str) -> Verdict {

@@ -17,6 +17,8 @@ fn for_everyone() -> Consent {
         granted_at: NOW - 10,
         expires_at: None,
         revoked_at: None,
+        paused_at: None,
+        fingerprint: None,
     }
 }
 

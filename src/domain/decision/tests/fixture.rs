@@ -168,7 +168,12 @@ impl World {
 
     fn read() -> Self {
         let declared: Declared = toml::from_str(DECLARED).unwrap();
-        let entry = |client| ClientEntry { client, assurance: Assurance::Vetted, suspended_at: None };
+        let entry = |client| ClientEntry {
+            client,
+            assurance: Assurance::Vetted,
+            suspended_at: None,
+            other_authentication: Vec::new(),
+        };
         let clients: Vec<ClientEntry> = declared.client.into_iter().map(entry).collect();
         let consents = clients.iter().flat_map(|entry| {
             let client = &entry.client;
@@ -182,6 +187,8 @@ impl World {
                 granted_at: NOW - 86_400,
                 expires_at: Some(NOW + 86_400),
                 revoked_at: None,
+                paused_at: None,
+                fingerprint: None,
             })
         });
         Self {
