@@ -7,12 +7,14 @@ pub mod metrics;
 mod secret_check;
 mod snapshot;
 mod upkeep;
+mod uses;
 
 pub use caches::{ConsentCache, ConsentHandles, UserCache};
 pub use clients::ClientDirectory;
 pub use limits::Limits;
 pub use secret_check::{SecretCheck, SecretVerdict};
 pub use snapshot::Snapshot;
+pub use uses::ConsentUses;
 
 use crate::audit::writer::AuditWriter;
 use crate::clock::Clock;
@@ -75,6 +77,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Consents of users seen lately.
     pub consents: ConsentCache,
+    /// How often consents are used.
+    pub uses: ConsentUses,
     /// Clients wherever they are known from.
     pub clients: ClientDirectory,
     /// Users seen lately.
@@ -116,6 +120,7 @@ impl App {
             issuer_keys: IssuerKeys::new(Fetcher::new(FETCH_TIMEOUT, FETCH_BYTES)),
             metrics: Metrics::default(),
             consents: ConsentCache::new(versions.consents),
+            uses: ConsentUses::default(),
             clients: ClientDirectory::default(),
             users: UserCache::new(),
             consent_handles: ConsentHandles::new(&secrets_key),

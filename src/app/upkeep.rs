@@ -30,6 +30,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
         () = work(&app, &news, &stop) => {}
     }
     note_uses(&app).await;
+    note_consent_uses(&app).await;
 }
 
 async fn work(app: &App, news: &Notify, stop: &CancellationToken) {
@@ -61,6 +62,7 @@ async fn work(app: &App, news: &Notify, stop: &CancellationToken) {
 
 async fn chores(app: &App) {
     note_uses(app).await;
+    note_consent_uses(app).await;
     app.limits.tidy();
     let registry = &app.snapshot().registry;
     let now_ms = app.clock.now_ms();
@@ -82,6 +84,13 @@ async fn note_uses(app: &App) {
     let ids: Vec<String> = uses.keys().cloned().collect();
     if let Err(error) = app.store.touch_secrets(&ids, *latest).await {
         tracing::warn!(%error, "the last use of client secrets could not be noted");
+    }
+}
+
+/// Writes down how often consents were used.
+async fn note_consent_uses(app: &App) {
+    if let Err(error) = app.uses.write(&app.store).await {
+        tracing::warn!(%error, "how often consents were used could not be noted; it is tried again");
     }
 }
 

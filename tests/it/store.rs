@@ -466,6 +466,7 @@ store_test! {
             scopes: name("records.read"),
             created_at: NOW,
             expires_at: NOW + 600,
+            answer: None,
         };
         let second = ConsentRequest { scopes: name("records.delete"), ..first.clone() };
         db.store.insert_consent_request("digest", &first).await.unwrap();
@@ -587,6 +588,7 @@ store_test! {
                 scopes: name("records.read"),
                 created_at: NOW - 600,
                 expires_at,
+                answer: None,
             };
             db.store.insert_consent_request(digest, &request).await.unwrap();
         }

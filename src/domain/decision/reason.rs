@@ -462,6 +462,10 @@ reasons! {
         "The user has to agree first; show them the consent_uri.",
         "The consent was taken back.",
         "Show the user the consent_uri.";
+    ConsentPaused = "consent_paused", Consent, AccessDenied,
+        "The user does not let this client act for now.",
+        "The user paused the client on their account page.",
+        "Wait until the user lets it go on, at /account; there is nothing to agree to.";
 
     // 10: policy
     PolicyNotPermitted = "policy_not_permitted", Policy, AccessDenied,
