@@ -5,7 +5,7 @@ use super::consent_view::{View, offered, page_for, read_choice};
 use super::error::{done, error, error_with_link, expired, stopped, unavailable};
 use super::posted::Posted;
 use super::session::Browser;
-use super::who::Who;
+use super::who::{Who, isolated, shown};
 use super::{form, login};
 use crate::app::{App, Snapshot};
 use crate::domain::client::ClientEntry;
@@ -90,7 +90,7 @@ async fn answer(
         Ok(choice) => choice,
         Err(problem) => return asked.show(app, browser, &user, Some(problem)).await,
     };
-    let who = Who::of(&asked.client, &app.config.organisation.name).in_text();
+    let who = isolated(&Who::of(&asked.client, &app.config.organisation.name).in_text());
     let parties = Parties { user: &user, client: &asked.client, resource: &asked.resource, handle: Some(handle) };
     let account = ("See or change what apps may do for you", "/account");
     if choice.allow {
@@ -98,7 +98,7 @@ async fn answer(
         given.map_err(|failure| failed(app, &failure))?;
         let text = format!(
             "You allowed {who} to act for you at {}. Go back to the app: it goes on by itself. You can close this page.",
-            asked.resource.name
+            isolated(&shown(&asked.resource.name, 60))
         );
         Ok(done(app, "Done. Go back to the app.", &text, Some(account)))
     } else {
@@ -260,7 +260,7 @@ async fn signed_in(app: &App, browser: &Browser, asked: &Asked, as_other: bool) 
             let text = format!(
                 "You are signed in as {}, and this request is for another account. Nothing was allowed. Sign in with the \
                  account that you use in the app.",
-                super::who::shown(user.account(), 60)
+                isolated(&shown(user.account(), 60))
             );
             let path = format!("{return_to}?{OTHER_ACCOUNT}");
             let link = ("Use another account", path.as_str());

@@ -79,6 +79,11 @@ pub(super) fn shown(text: &str, most: usize) -> String {
     cut
 }
 
+/// A name inside a sentence, so that it cannot turn the words around it: letters of other scripts run the other way.
+pub(super) fn isolated(name: &str) -> String {
+    format!("\u{2068}{name}\u{2069}")
+}
+
 /// Where a browser goes with the code, in words; and whether that is a program on this computer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Destination {

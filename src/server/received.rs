@@ -67,13 +67,15 @@ fn too_slow() -> Response {
 
 /// Routes by their pattern below the issuer's path, as a fixed set of labels.
 fn known(pattern: &str) -> &'static str {
-    const ROUTES: [&str; 10] = [
+    const ROUTES: [&str; 12] = [
         "/token",
         "/.well-known/jwks.json",
         "/.well-known/openid-configuration",
         "/.well-known/oauth-authorization-server",
         "/.well-known/oauth-protected-resource",
         "/consent",
+        "/account",
+        "/static/logo",
         "/static/procura.css",
         "/healthz",
         "/readyz",
