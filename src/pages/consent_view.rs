@@ -7,7 +7,7 @@ use super::who::{Destination, Who, runs_here, shown};
 use crate::app::App;
 use crate::domain::client::ClientEntry;
 use crate::domain::consent::Consent;
-use crate::domain::resource::{Access, Resource};
+use crate::domain::resource::{Access, Resource, ResourceScope};
 use crate::domain::scope::ScopeSet;
 use crate::domain::sign_in::SignIn;
 use crate::grants::consent::Lasts;
@@ -97,6 +97,8 @@ struct ConsentPage<'a> {
     destination: Option<Destination>,
     runs_here: bool,
     groups: Vec<Group>,
+    /// There is an earlier agreement, so what is new is marked.
+    is_more: bool,
     cannot: Vec<String>,
     cannot_more: usize,
     lasts: Vec<(&'static str, &'static str, bool)>,
@@ -128,14 +130,8 @@ struct Line {
 pub(super) fn page_for(view: &View<'_>) -> Response {
     let frame = Frame::of(view.app);
     let snapshot = view.app.snapshot();
-    let is_offered = |scope: &crate::domain::resource::ResourceScope| view.scopes.contains(&scope.name);
-    let mut cannot: Vec<String> = view
-        .resource
-        .scopes
-        .iter()
-        .filter(|scope| !is_offered(scope))
-        .map(|scope| description(&scope.description))
-        .collect();
+    let others = view.resource.scopes.iter().filter(|scope| !view.scopes.contains(&scope.name));
+    let mut cannot: Vec<String> = others.map(|scope| inside(&description(&scope.description))).collect();
     let cannot_more = cannot.len().saturating_sub(CANNOT);
     cannot.truncate(CANNOT);
     let account = shown(view.user.account(), 60);
@@ -152,6 +148,7 @@ pub(super) fn page_for(view: &View<'_>) -> Response {
             destination: view.redirect_uri.map(Destination::of),
             runs_here: runs_here(view.client, view.redirect_uri),
             groups: groups(view),
+            is_more: view.agreed.is_some(),
             cannot,
             cannot_more,
             lasts: Lasts::ALL.map(|lasts| (value_of(lasts), words_for(lasts), lasts == Lasts::Month)).into(),
@@ -169,7 +166,7 @@ pub(super) fn page_for(view: &View<'_>) -> Response {
 }
 
 fn groups(view: &View<'_>) -> Vec<Group> {
-    let line = |scope: &crate::domain::resource::ResourceScope| {
+    let line = |scope: &ResourceScope| {
         let is_agreed = view.agreed.is_some_and(|consent| consent.scopes.contains(&scope.name));
         Line {
             name: scope.name.as_str().to_owned(),
@@ -190,6 +187,15 @@ fn groups(view: &View<'_>) -> Vec<Group> {
 /// What a scope does, as its owner wrote it.
 pub(super) fn description(text: &str) -> String {
     shown(text, DESCRIPTION_CHARACTERS)
+}
+
+/// A description in the middle of a sentence; its first word may be a name in capitals.
+fn inside(text: &str) -> String {
+    let mut letters = text.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
+        (Some(_) | None, _) => text.to_owned(),
+    }
 }
 
 /// The value of the field.

@@ -105,10 +105,13 @@ struct EventsPage<'a> {
     is_later_page: bool,
 }
 
+/// Events one after the other that say the same are one line.
 struct Line {
     at: String,
     when: String,
     said: Sentence,
+    /// How many, and when the first was, if there are several.
+    run: Option<(String, String)>,
 }
 
 /// `GET /account/events`.
@@ -133,10 +136,6 @@ async fn page_for(app: &App, user: &SignIn, wanted: &Wanted, now_ms: i64) -> Res
     let counts = app.store.count_events_by_day(&days).await?;
     let mentioned = mentioned(app, user, &events).await?;
     let names = names(app, &snapshot, &mentioned).await?;
-    let line = |event: &AuditEvent| {
-        let at = event.at_ms.div_euclid(1000);
-        Line { at: moment(at), when: words::minute(at), said: names.sentence(event) }
-    };
     let called = |id: &str, names: &std::collections::HashMap<String, String>, chosen: &Option<String>| {
         (id.to_owned(), names.get(id).map_or_else(|| shown(id, 60), Clone::clone), chosen.as_deref() == Some(id))
     };
@@ -158,13 +157,27 @@ async fn page_for(app: &App, user: &SignIn, wanted: &Wanted, now_ms: i64) -> Res
         to: wanted.to.as_deref().unwrap_or_default(),
         is_filtered,
         chart: Chart::of(&counts, now),
-        lines: events.iter().map(line).collect(),
+        lines: lines(&events, &names),
         query: wanted.query(None),
         older: older.map(|before| wanted.query(Some(before))),
         is_later_page: wanted.before_ms.is_some(),
     }
     .render();
     Ok(page(StatusCode::OK, rendered))
+}
+
+/// Newest first, as the events are.
+fn lines(events: &[AuditEvent], names: &Names) -> Vec<Line> {
+    let said: Vec<(i64, Sentence)> =
+        events.iter().map(|event| (event.at_ms.div_euclid(1000), names.sentence(event))).collect();
+    let runs = said.chunk_by(|(_, later), (_, earlier)| later == earlier);
+    let line = |run: &[(i64, Sentence)]| {
+        let ((newest, said), (first, _)) = (run.first()?, run.last()?);
+        let count = i64::try_from(run.len()).unwrap_or(i64::MAX);
+        let several = (count > 1).then(|| (words::times(count), words::minute(*first)));
+        Some(Line { at: moment(*newest), when: words::minute(*newest), said: said.clone(), run: several })
+    };
+    runs.filter_map(line).collect()
 }
 
 /// Those whose subject is the user: a client must not get into a user's list by having their id.

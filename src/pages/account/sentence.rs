@@ -1,8 +1,7 @@
 //! An event in plain words, said to the user it is about.
 
 use super::super::who::isolated;
-use super::super::words;
-use crate::domain::decision::ReasonCode;
+use crate::domain::decision::{Gate, ReasonCode};
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome};
 use crate::domain::scope::ScopeSet;
 use std::collections::HashMap;
@@ -17,7 +16,7 @@ pub(super) struct Names {
 }
 
 /// What a line of the page says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sentence {
     /// How it ended, for a mark: `granted`, `refused` or `done`.
     pub(super) outcome: &'static str,
@@ -60,6 +59,8 @@ impl Names {
                 "An administrator changed something about you.".to_owned()
             }
         };
+        // What stands for an app without a name begins small.
+        let text = text.replacen("\u{2068}the app", "\u{2068}The app", usize::from(text.starts_with('\u{2068}')));
         Sentence { outcome, text, more: self.more(event) }
     }
 
@@ -85,11 +86,8 @@ impl Names {
             let names: Vec<String> = earlier.iter().map(|id| isolated(self.clients.get(id).unwrap_or(id))).collect();
             parts.push(format!("Asked to by {}.", names.join(", before that ")));
         }
-        if event.outcome == EventOutcome::Granted {
-            parts.extend(event.expires_at.map(|end| format!("The pass ended or ends on {}.", words::minute(end))));
-        }
         if event.outcome == EventOutcome::Refused {
-            parts.extend(ReasonCode::from_code(&event.reason).map(|reason| reason.meaning().to_owned()));
+            parts.extend(ReasonCode::from_code(&event.reason).map(|reason| why(reason).to_owned()));
         }
         parts.join(" ")
     }
@@ -101,6 +99,25 @@ impl Names {
             known.map_or_else(|| scope.as_str().to_owned(), Clone::clone)
         };
         scopes.iter().map(words).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Why an app got nothing, as its user understands it.
+fn why(reason: ReasonCode) -> &'static str {
+    match reason.gate() {
+        Gate::Consent if reason == ReasonCode::ConsentExpired => "What you had allowed has ended.",
+        Gate::Consent if reason == ReasonCode::ConsentRevoked => "You had taken it back.",
+        Gate::Consent if reason == ReasonCode::ConsentPaused => "You had paused it.",
+        Gate::Consent => "You had not allowed that.",
+        Gate::Request => "What it sent could not be understood.",
+        Gate::Client => "It did not prove which app it is, or is stopped.",
+        Gate::Grant => "It may not ask in this way.",
+        Gate::SubjectToken | Gate::SubjectOwner => "What it showed as a proof of you was not accepted.",
+        Gate::Actor | Gate::Chain => "It was not next in line to act for you.",
+        Gate::Target | Gate::Scope => "It asked for something that it can never have.",
+        Gate::Policy => "The rules there do not permit it to you.",
+        Gate::Limits => "It asked too often.",
+        Gate::Lifetime => "The time for it was over.",
     }
 }
 
@@ -144,7 +161,7 @@ mod tests {
         assert_eq!(plain(&said.text), "Acme Assistant got a pass at Health records to act for you.");
         assert_eq!(plain(&said.more), "For: See your health records. Asked to by planner.");
         let refused = event(EventKind::TokenExchange, EventOutcome::Refused, "consent_paused");
-        assert_eq!(names.sentence(&refused).more, "The user paused the client on their account page.");
+        assert_eq!(names.sentence(&refused).more, "You had paused it.");
         let said_no = event(EventKind::Consent, EventOutcome::Done, "consent_denied");
         assert_eq!(plain(&names.sentence(&said_no).text), "You said no to Acme Assistant at Health records.");
     }
