@@ -21,6 +21,10 @@ has_postgresql || packages+=(postgresql)
 # However old: tests/e2e/run.sh brings a newer one by npm where this is not enough.
 has node || packages+=(nodejs)
 has npm || packages+=(npm)
+# Pages are looked at in a real browser; without a font it shows boxes.
+if ! has chromium && ! has chromium-browser && ! has google-chrome && [ -z "${CHROMIUM_BIN:-}" ]; then
+  packages+=(chromium fonts-dejavu-core)
+fi
 # A test runs the snippet that the audit page shows to auditors.
 has python3 || packages+=(python3)
 
