@@ -41,7 +41,7 @@ struct About {
 }
 
 /// `GET /consent/{handle}`: the page behind a `consent_uri`.
-pub async fn show(
+pub(super) async fn show(
     State(app): State<Arc<App>>,
     browser: Browser,
     Path(handle): Path<String>,
@@ -59,7 +59,7 @@ pub async fn show(
 }
 
 /// `POST /consent/{handle}`: Allow or Deny.
-pub async fn decide(
+pub(super) async fn decide(
     State(app): State<Arc<App>>,
     Extension(received): Extension<Received>,
     browser: Browser,
@@ -125,7 +125,7 @@ struct Status {
 
 /// `GET /consent/{handle}/status`: how the client that shows the link learns of the answer. The handle cannot be guessed,
 /// and nothing is said of the user.
-pub async fn status(State(app): State<Arc<App>>, Path(handle): Path<String>) -> Response {
+pub(super) async fn status(State(app): State<Arc<App>>, Path(handle): Path<String>) -> Response {
     let (code, status) = match state_of(&app, &handle).await {
         Ok(Some(status)) => (StatusCode::OK, status),
         Ok(None) => (StatusCode::NOT_FOUND, "expired"),

@@ -2,7 +2,7 @@
 
 mod account;
 mod connect;
-pub mod consent;
+mod consent;
 mod consent_view;
 mod error;
 mod form;

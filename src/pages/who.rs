@@ -150,6 +150,6 @@ mod tests {
         assert_eq!(of("http://[::1]:1/"), expected("a program on this computer", "[::1]:1", true));
         let cursor = expected("the program on this device that opens", "cursor:", false);
         assert_eq!(of("cursor://anysphere.cursor-mcp/oauth/callback"), cursor);
-        assert_eq!(of("https://clаude.ai/").1, "xn--clude-8fe.ai", "a Cyrillic letter");
+        assert_eq!(of("https://cl\u{430}ude.ai/").1, "xn--clude-5ve.ai", "a Cyrillic letter");
     }
 }
