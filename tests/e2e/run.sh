@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 recent() {
-  node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 11) ? 0 : 1)'
+  node -e 'const [a] = process.versions.node.split(".").map(Number); process.exit(a >= 22 ? 0 : 1)'
 }
 
 # Installs what the lock file says, unless that was done before.
@@ -17,7 +17,7 @@ if ! recent; then
   for bin in "$PWD"/node/node_modules/node-linux-*/bin; do
     PATH="$bin:$PATH"
   done
-  recent || { echo "tests/e2e needs Node.js 20.11 or later; this is $(node --version), and no newer one could be installed" >&2; exit 1; }
+  recent || { echo "tests/e2e needs Node.js 22 or later; this is $(node --version), and no newer one could be installed" >&2; exit 1; }
 fi
 locked .
 exec node run.mjs "$@"
