@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The end-to-end tests, by a recent enough Node.js: the system's, or one from a locked package. Arguments go to node --test.
+# The end-to-end tests, by a recent enough Node.js: the system's, or one from a locked package; and some Python. Arguments go to node --test.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -20,4 +20,16 @@ if ! recent; then
   recent || { echo "tests/e2e needs Node.js 22 or later; this is $(node --version), and no newer one could be installed" >&2; exit 1; }
 fi
 locked .
+locked ../../examples/mcp-server-node
+
+# The same for Python, in an environment of its own beside the build.
+python="${CARGO_TARGET_DIR:-$PWD/../../target}/e2e-python"
+if [ ! "$python/installed" -nt python/requirements.txt ]; then
+  rm -rf "$python"
+  python3 -m venv "$python"
+  "$python/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --requirement python/requirements.txt
+  touch "$python/installed"
+fi
+export E2E_PYTHON="$python/bin/python"
+
 exec node run.mjs "$@"
