@@ -81,7 +81,8 @@ async def main(url, redirect_uri, client_metadata_url=None, client_id=None):
         transport = streamable_http_client(url, http_client=http)
         async with Client(transport, elicitation_callback=elicit) as client:
             rows = await client.call_tool("list_records")
-            say(rows=rows.structured_content, client_id=keeper.client.client_id, tokens=keeper.tokens.model_dump())
+            text = [part.text for part in rows.content]
+            say(rows=rows.structured_content, text=text, client_id=keeper.client.client_id, tokens=keeper.tokens.model_dump())
 
             # As if its lifetime had passed: the package looks at its own clock, not at the answer.
             oauth.context.token_expiry_time = time.time() - 1

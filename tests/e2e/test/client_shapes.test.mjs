@@ -185,7 +185,7 @@ atTheFrontDoor('a native client', (world) => {
   });
 
   test('PK-02, OA-08, OA-09: is sent back with the error when it asks wrongly', async () => {
-    const redirect_uri = 'http://localhost:4444/callback';
+    const redirect_uri = 'http://127.0.0.1:4444/callback';
     const wrong = [
       [{ code_challenge: undefined, code_challenge_method: undefined }, 'invalid_request'],
       [{ code_challenge_method: 'plain' }, 'invalid_request'],
@@ -194,7 +194,7 @@ atTheFrontDoor('a native client', (world) => {
       [{ resource: 'https://elsewhere.example.com/mcp' }, 'invalid_target'],
     ];
     for (const [parameters, error] of wrong) {
-      const response = await page(CLAUDE_CODE, redirect_uri, { state: 'the-state', ...parameters });
+      const response = await page('desk', redirect_uri, { state: 'the-state', ...parameters });
       const target = await sentTo(response);
       assert.ok(target.href.startsWith(redirect_uri), target.href);
       assert.deepEqual(
@@ -340,12 +340,12 @@ atTheFrontDoor('what is published', (world) => {
     assert.equal(authorize.headers.get('access-control-allow-origin'), null, 'OA-06: pages are for people');
   });
 
-  test('DI-09, DI-10: has a document for the resource, if its server can not have one', async () => {
-    const { pathname } = new URL(world.mcp);
-    const response = await fetch(`${world.issuer}/.well-known/oauth-protected-resource${pathname}`);
-    if (response.status === 404) return;
-    const document = await response.json();
+  test('DI-09, DI-10: has a document that the MCP server can serve as its own', async () => {
+    const document = await (await fetch(`${world.issuer}/.well-known/oauth-protected-resource/records`)).json();
     assert.equal(document.resource, world.mcp);
     assert.deepEqual(document.authorization_servers, [world.issuer]);
+    assert.deepEqual(document.bearer_methods_supported, ['header']);
+    assert.ok(document.scopes_supported.includes('records.read'));
+    assert.equal(document.scopes_supported.includes('offline_access'), false, 'MC-13: that is for the authorization server');
   });
 });

@@ -18,7 +18,7 @@ for (const sdk of Object.keys(SDKS)) {
     const registrations = {
       'by its metadata document': async () => ({ redirectUri: await loopback(), clientMetadataUrl: CLAUDE_CODE }),
       'by dynamic registration': async () => ({ redirectUri: await loopback() }),
-      'that the administrator registered': async () => ({ redirectUri: await loopback(), clientId: 'desk' }),
+      'that the administrator registered': async () => ({ redirectUri: await loopback(), clientId: 'desk', issuer: world.issuer }),
     };
 
     for (const [how, registration] of Object.entries(registrations)) {
@@ -39,6 +39,7 @@ for (const sdk of Object.keys(SDKS)) {
           assert.equal(claims.client_id, client.keeper.client.client_id);
           assert.deepEqual(claims.act, { sub: claims.client_id, iss: world.issuer });
           assert.equal(client.keeper.saved.token_type, 'Bearer');
+          assert.equal(client.era, sdk === '@modelcontextprotocol/client' ? 'modern' : 'legacy');
           await client.close();
 
           const bobs = new McpClient(sdk, world.mcp, await registration());

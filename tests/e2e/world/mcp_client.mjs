@@ -33,7 +33,7 @@ export const SDKS = {
 
 /** Keeps registration, tokens and verifier, as OAuthClientProvider wants it. */
 class Keeper {
-  constructor({ redirectUri, clientId, clientMetadataUrl, metadata }) {
+  constructor({ redirectUri, clientId, issuer, clientMetadataUrl, metadata }) {
     this.redirectUrl = redirectUri;
     this.clientMetadata = {
       client_name: 'Test Client',
@@ -44,7 +44,7 @@ class Keeper {
       ...metadata,
     };
     if (clientMetadataUrl) this.clientMetadataUrl = clientMetadataUrl;
-    if (clientId) this.client = { client_id: clientId };
+    if (clientId) this.client = { client_id: clientId, issuer };
   }
 
   clientInformation = () => this.client;
