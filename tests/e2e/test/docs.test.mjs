@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { blocks, fill } from '../world/docs.mjs';
 import { atTheFrontDoor } from '../world/front_door.mjs';
 import { McpClient, SDKS } from '../world/mcp_client.mjs';
 import { freePort, Service } from '../world/processes.mjs';
+import { Procura } from '../world/procura.mjs';
 import { converse, PYTHON } from '../world/python.mjs';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -114,16 +115,27 @@ atTheFrontDoor(
         assert.equal((await fetch(url, { method: 'POST', headers: { authorization } })).status, 401);
       });
     }
-
-    for (const page of [...pages, 'examples/mcp-server-node/README.md']) {
-      test(`${page} has a registry file that is accepted`, async () => {
-        const found = await blocks(page, 'toml');
-        assert.ok(found.length > 0);
-        const path = join(folder, 'registry.toml');
-        await writeFile(path, found.join('\n'));
-        await world.procura.cli('apply', path, '--dry-run');
-      });
-    }
   },
   { only: 'sqlite', registry },
 );
+
+describe('the registry file on', () => {
+  let folder;
+  let procura;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'procura-docs-'));
+    procura = await Procura.create(folder, `sqlite://${join(folder, 'procura.db')}`);
+    await procura.cli('migrate');
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  for (const page of [...pages, 'examples/mcp-server-node/README.md']) {
+    test(`${page} is accepted`, async () => {
+      const found = await blocks(page, 'toml');
+      assert.ok(found.length > 0);
+      await writeFile(join(folder, 'page.toml'), found.join('\n'));
+      await procura.cli('apply', 'page.toml', '--dry-run');
+    });
+  }
+});
