@@ -1,8 +1,8 @@
 // Token exchange (RFC 8693): the token that came in, for one that the next backend accepts, for the same user.
 
 /**
- * Resolves with the answer of the token endpoint: `access_token`, or `error`. With `consent_required` it has the address
- * of the page where the user can allow it, `consent_uri`.
+ * Resolves with the answer of the token endpoint: `access_token`, or `error`. With `consent_required` it has the
+ * address of the page where the user can allow it, `consent_uri`.
  */
 export function exchanger({ tokenEndpoint, clientId, clientSecret, resource }) {
   const credentials = [clientId, clientSecret].map(encodeURIComponent).join(':');

@@ -1,7 +1,7 @@
 // An MCP server that shows each user their own records, and asks a second backend, the models, for that same user.
 //
-// It knows three things of Procura: the issuer, its own URL (the audience of the tokens that it accepts), and the secret
-// by which it exchanges such a token for one that the models accept. It never passes a token on.
+// It knows three things of Procura: the issuer, its own URL (the audience of the tokens that it accepts), and the
+// secret by which it exchanges such a token for one that the models accept. It never passes a token on.
 
 import { once } from 'node:events';
 import { createMcpExpressApp, mcpAuthMetadataRouter, requireBearerAuth } from '@modelcontextprotocol/express';
@@ -30,8 +30,8 @@ const RECORDS = {
 const SCOPES = ['records.read'];
 
 /**
- * Starts the server. `url` is its own, as people type it into their client; `models` the URL of the second backend, which
- * is also its audience; `clientId` and `clientSecret` what this server is registered with.
+ * Starts the server. `url` is its own, as people type it into their client; `models` the URL of the second backend,
+ * which is also its audience; `clientId` and `clientSecret` what this server is registered with.
  */
 export async function start({ issuer, url, clientId, clientSecret, models, now }) {
   const resource = new URL(url);
@@ -47,7 +47,9 @@ export async function start({ issuer, url, clientId, clientSecret, models, now }
     requiredScopes: SCOPES,
     resourceMetadataUrl,
   });
-  const mcp = toNodeHandler(createMcpHandler((request) => tools({ exchange, models, legacy: request.era === 'legacy' })));
+  const mcp = toNodeHandler(
+    createMcpHandler((request) => tools({ exchange, models, legacy: request.era === 'legacy' })),
+  );
 
   const app = createMcpExpressApp({ host: resource.hostname });
   app.use(mcpAuthMetadataRouter(metadata));
@@ -72,26 +74,31 @@ function tools({ exchange, models, legacy }) {
   );
 
   const inputSchema = z.object({ question: z.string() });
-  server.registerTool('ask_model', { description: 'Asks the model about you', inputSchema }, async ({ question }, ctx) => {
-    const answer = await exchange(ctx.http.authInfo.token, 'model.general');
-    if (answer.error === 'consent_required') return askForConsent(answer.consent_uri, ctx, legacy);
-    if (answer.error) return refused(`The models may not be asked: ${answer.error_description ?? answer.error}`);
+  server.registerTool(
+    'ask_model',
+    { description: 'Asks the model about you', inputSchema },
+    async ({ question }, ctx) => {
+      const answer = await exchange(ctx.http.authInfo.token, 'model.general');
+      if (answer.error === 'consent_required') return askForConsent(answer.consent_uri, ctx, legacy);
+      if (answer.error) return refused(`The models may not be asked: ${answer.error_description ?? answer.error}`);
 
-    const response = await fetch(models, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${answer.access_token}`, 'content-type': 'application/json' },
-      body: JSON.stringify({ question }),
-    });
-    if (!response.ok) return refused(`The models answered ${response.status}.`);
-    const { text, ...seen } = await response.json();
-    return said([text], seen);
-  });
+      const response = await fetch(models, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${answer.access_token}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ question }),
+      });
+      if (!response.ok) return refused(`The models answered ${response.status}.`);
+      const { text, ...seen } = await response.json();
+      return said([text], seen);
+    },
+  );
   return server;
 }
 
 /**
- * The user has to agree first, on a page of Procura: URL-mode elicitation. Since 2026-07-28 it is a result that asks for
- * input, and the client calls again by itself; before that an error, after which the user lets the client try again.
+ * The user has to agree first, on a page of Procura: URL-mode elicitation. Since 2026-07-28 it is a result that asks
+ * for input, and the client calls again by itself; before that an error, after which the user lets the client try
+ * again.
  */
 function askForConsent(url, ctx, legacy) {
   const message = 'Allow this server to ask the models for you. Open the page, allow it, and try again.';

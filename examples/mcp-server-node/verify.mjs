@@ -24,7 +24,9 @@ export function bearerVerifier({ issuer, jwksUri, audience, now = () => new Date
   };
 }
 
-/** The claims of a good token. A bad one is an `invalid_token`; keys that can't be fetched are the server's own trouble. */
+/**
+ * The claims of a good token. A bad one is an `invalid_token`; keys that can't be fetched are the server's own trouble.
+ */
 export function jwtVerifier({ issuer, jwksUri, audience, now = () => new Date() }) {
   const keys = createRemoteJWKSet(new URL(jwksUri));
   return async (token) => {

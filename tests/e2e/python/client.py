@@ -82,7 +82,8 @@ async def main(url, redirect_uri, client_metadata_url=None, client_id=None):
         async with Client(transport, elicitation_callback=elicit) as client:
             rows = await client.call_tool("list_records")
             text = [part.text for part in rows.content]
-            say(rows=rows.structured_content, text=text, client_id=keeper.client.client_id, tokens=keeper.tokens.model_dump())
+            client_id = keeper.client.client_id
+            say(rows=rows.structured_content, text=text, client_id=client_id, tokens=keeper.tokens.model_dump())
 
             # As if its lifetime had passed: the package looks at its own clock, not at the answer.
             oauth.context.token_expiry_time = time.time() - 1

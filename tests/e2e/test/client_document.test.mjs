@@ -80,7 +80,11 @@ atTheFrontDoor('a client with a document of its own', (world) => {
       'shared.json': { token_endpoint_auth_method: 'client_secret_post' },
     };
     const urls = Object.entries(bad).map(([name, metadata]) => documents.publish(name, metadata));
-    urls.push(documents.publish('missing.json', {}), documents.publish('moved.json', {}), documents.publish('page.json', {}));
+    urls.push(
+      documents.publish('missing.json', {}),
+      documents.publish('moved.json', {}),
+      documents.publish('page.json', {}),
+    );
     documents.unpublish(urls.at(-3));
     documents.move(urls.at(-2), urls[0]);
     documents.retype(urls.at(-1), 'text/html');

@@ -1,5 +1,5 @@
-// The authorization mode of the MCP conformance suite, as it is: it reads our metadata, and waits for a person to open the
-// URL that it prints.
+// The authorization mode of the MCP conformance suite, as it is: it reads our metadata, and waits for a person to open
+// the URL that it prints.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';

@@ -1,5 +1,5 @@
-// The Python `mcp` package, as it is, against the same MCP server: discovery, registration, sign-in, consent, token, tools,
-// refresh, and the consent that the server asks for.
+// The Python `mcp` package, as it is, against the same MCP server: discovery, registration, sign-in, consent, token,
+// tools, refresh, and the consent that the server asks for.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,5 +1,5 @@
-// The MCP TypeScript SDK, as it is, against a real MCP server: discovery, registration in each way, sign-in, consent, token,
-// tools, the second backend, refresh. Both generations of the SDK: most clients still carry the first.
+// The MCP TypeScript SDK, as it is, against a real MCP server: discovery, registration in each way, sign-in, consent,
+// token, tools, the second backend, refresh. Both generations of the SDK: most clients still carry the first.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -18,7 +18,11 @@ for (const sdk of Object.keys(SDKS)) {
     const registrations = {
       'by its metadata document': async () => ({ redirectUri: await loopback(), clientMetadataUrl: CLAUDE_CODE }),
       'by dynamic registration': async () => ({ redirectUri: await loopback() }),
-      'that the administrator registered': async () => ({ redirectUri: await loopback(), clientId: 'desk', issuer: world.issuer }),
+      'that the administrator registered': async () => ({
+        redirectUri: await loopback(),
+        clientId: 'desk',
+        issuer: world.issuer,
+      }),
     };
 
     for (const [how, registration] of Object.entries(registrations)) {

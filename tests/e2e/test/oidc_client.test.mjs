@@ -40,7 +40,10 @@ atTheFrontDoor('a client of openid-client', (world) => {
 
   test('gets an ID token that names the user, and what they let it know', async () => {
     const config = await discover();
-    const tokens = await connect(config, { scope: 'openid profile email offline_access records.read', prompt: 'consent' });
+    const tokens = await connect(config, {
+      scope: 'openid profile email offline_access records.read',
+      prompt: 'consent',
+    });
     const { sub, aud, iss } = tokens.claims();
     assert.deepEqual({ sub, aud, iss }, { sub: 'corp|alice', aud: 'desk', iss: world.issuer });
 

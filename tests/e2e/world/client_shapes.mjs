@@ -1,8 +1,9 @@
-// What real clients send, recorded from their releases and documentation up to August 2026: who they say they are, where
-// they want the code, and which parameters they add or leave out. STANDARDS of the field are one thing, this is the other.
+// What real clients send, recorded from their releases and documentation up to August 2026: who they say they are,
+// where they want the code, and which parameters they add or leave out. STANDARDS of the field are one thing, this is
+// the other.
 //
-// `registration` is the body of POST /register, for clients that register; `clientId` the address of their document, for
-// those that have one. `redirectUri` may be a function of a port. What a client leaves out is not here.
+// `registration` is the body of POST /register, for clients that register; `clientId` the address of their document,
+// for those that have one. `redirectUri` may be a function of a port. What a client leaves out is not here.
 
 const CODE_AND_REFRESH = ['authorization_code', 'refresh_token'];
 
@@ -237,7 +238,8 @@ export const SHAPES = [
   },
   {
     name: 'A client of the first revision of MCP authorization',
-    // It knows no protected-resource metadata, and so neither resource nor scope; some of its kind send no state either.
+    // It knows no protected-resource metadata, and so neither resource nor scope; some of its kind send no state
+    // either.
     registration: {
       client_name: 'An old one',
       redirect_uris: ['http://127.0.0.1:41002/oauth/callback'],

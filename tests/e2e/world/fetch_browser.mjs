@@ -1,5 +1,5 @@
-// A user with a browser that has no script, no screen and no pixels: it keeps cookies, follows redirects and meta refresh,
-// fills in forms and presses buttons by what is written on them.
+// A user with a browser that has no script, no screen and no pixels: it keeps cookies, follows redirects and meta
+// refresh, fills in forms and presses buttons by what is written on them.
 //
 // For the tests in which the pages are only the way; how they look and feel is tested in a real browser.
 
@@ -10,7 +10,9 @@ import { text } from 'node:stream/consumers';
 class Page {
   constructor(url, status, headers, html) {
     Object.assign(this, { url: new URL(url), status, headers, html });
-    this.forms = [...html.matchAll(/<form\b([^>]*)>(.*?)<\/form>/gis)].map(([, tag, body]) => new Form(this, attributes(tag), body));
+    this.forms = [...html.matchAll(/<form\b([^>]*)>(.*?)<\/form>/gis)].map(
+      ([, tag, body]) => new Form(this, attributes(tag), body),
+    );
     this.links = [...html.matchAll(/<a\b([^>]*)>(.*?)<\/a>/gis)].map(([, tag, body]) => ({
       text: words(body),
       href: attributes(tag).href,
@@ -77,7 +79,9 @@ export class FetchBrowser {
   /** Every address it was at, for the message when it gets lost. */
   trail = [];
 
-  /** Goes there, and on as long as it is sent on. Resolves with the page, or with the URL if `until` says it is enough. */
+  /**
+   * Goes there, and on as long as it is sent on. Resolves with the page, or with the URL if `until` says it is enough.
+   */
   async open(url, { until = () => false, ...step } = {}) {
     let next = { url: new URL(url), ...step };
     for (let hops = 0; hops < this.#limit; hops += 1) {
@@ -130,7 +134,9 @@ export class FetchBrowser {
       'sec-fetch-user': '?1',
       'upgrade-insecure-requests': '1',
     };
-    const cookie = this.cookies(url).map(([name, value]) => `${name}=${value}`).join('; ');
+    const cookie = this.cookies(url)
+      .map(([name, value]) => `${name}=${value}`)
+      .join('; ');
     if (cookie) headers.cookie = cookie;
     if (body !== undefined) {
       headers['content-type'] = 'application/x-www-form-urlencoded';
@@ -139,7 +145,10 @@ export class FetchBrowser {
     }
     const response = await new Promise((resolve, reject) => {
       const sent = request(url, { method: body === undefined ? 'GET' : 'POST', headers, timeout: 20_000 }, resolve);
-      sent.on('error', reject).on('timeout', () => sent.destroy(new Error(`no answer from ${url}`))).end(body);
+      sent
+        .on('error', reject)
+        .on('timeout', () => sent.destroy(new Error(`no answer from ${url}`)))
+        .end(body);
     });
     this.#keepCookies(url, response.headers['set-cookie'] ?? []);
     return new Page(url, response.statusCode, response.headers, await text(response));
@@ -152,7 +161,8 @@ export class FetchBrowser {
       const [pair, ...attributes] = line.split(';').map((part) => part.trim());
       const [name, value] = pair.split(/=(.*)/s);
       const ended = attributes.some(
-        (attribute) => /^max-age=(0|-\d+)$/i.test(attribute) ||
+        (attribute) =>
+          /^max-age=(0|-\d+)$/i.test(attribute) ||
           (/^expires=/i.test(attribute) && new Date(attribute.slice(8)).getTime() <= Date.now()),
       );
       if (ended || value === '') jar.delete(name);
@@ -163,13 +173,18 @@ export class FetchBrowser {
 
 function attributes(tag) {
   const found = {};
-  for (const [, name, quoted, single, bare] of tag.matchAll(/([^\s"'<>/=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?/g)) {
+  for (const [, name, quoted, single, bare] of tag.matchAll(
+    /([^\s"'<>/=]+)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+)))?/g,
+  )) {
     found[name.toLowerCase()] = unescaped(quoted ?? single ?? bare ?? '');
   }
   return found;
 }
 
-const words = (html) => unescaped(html.replace(/<[^>]*>/g, ' ')).replace(/\s+/g, ' ').trim();
+const words = (html) =>
+  unescaped(html.replace(/<[^>]*>/g, ' '))
+    .replace(/\s+/g, ' ')
+    .trim();
 
 const ENTITIES = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: ' ' };
 

@@ -33,12 +33,17 @@ export class OAuthClient {
   }
 
   /**
-   * The way from the link to the code. Resolves with the code, its verifier, and the consent page. `user` is whose browser
-   * it is.
+   * The way from the link to the code. Resolves with the code, its verifier, and the consent page. `user` is whose
+   * browser it is.
    */
   async code(user, { redirect_uri, state = crypto.randomUUID(), ...parameters }, choices) {
     const { verifier, challenge } = pkce();
-    const link = this.authorizationUrl({ redirect_uri, state: state || undefined, code_challenge: challenge, ...parameters });
+    const link = this.authorizationUrl({
+      redirect_uri,
+      state: state || undefined,
+      code_challenge: challenge,
+      ...parameters,
+    });
     const { url, params, consent } = await user.authorize(link, redirect_uri, choices);
     assert.equal(params.get('error'), null, `${url}`);
     for (const name of ['code', 'iss']) assert.equal(params.getAll(name).length, 1, `${name} in ${url}`);

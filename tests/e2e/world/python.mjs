@@ -8,8 +8,8 @@ import { createInterface } from 'node:readline';
 export const PYTHON = process.env.E2E_PYTHON ?? 'python3';
 
 /**
- * Runs a program of python/ to its end, at most a minute. It says JSON objects, one a line; `reply` may answer each with a
- * text. Resolves with all that it said.
+ * Runs a program of python/ to its end, at most a minute. It says JSON objects, one a line; `reply` may answer each
+ * with a text. Resolves with all that it said.
  */
 export async function converse(program, argument, reply) {
   const child = spawn(PYTHON, [join(import.meta.dirname, '..', 'python', program), JSON.stringify(argument)], {
