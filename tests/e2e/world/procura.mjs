@@ -57,6 +57,23 @@ ${more}`;
     await this.#service.ready(async () => (await fetch(`${this.issuer}/readyz`)).ok);
   }
 
+  /**
+   * Starts one more server on the same database, as behind a load balancer: the same issuer, another port. Resolves with
+   * its address and how to stop it.
+   */
+  async replica() {
+    const [port, adminPort] = [await freePort(), await freePort()];
+    const env = {
+      ...this.#environment,
+      PROCURA_LISTEN: `127.0.0.1:${port}`,
+      PROCURA_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
+    };
+    const service = new Service(BINARY, ['serve'], { cwd: this.#folder, env });
+    const url = `http://127.0.0.1:${port}`;
+    await service.ready(async () => (await fetch(`${url}/readyz`)).ok);
+    return { url, stop: () => service.stop('SIGINT') };
+  }
+
   /** Ends it: at once by SIGINT; by SIGTERM it first tells load balancers. Resolves with the exit code. */
   stop(signal = 'SIGINT') {
     return this.#service?.stop(signal);
