@@ -58,8 +58,8 @@ ${more}`;
   }
 
   /**
-   * Starts one more server on the same database, as behind a load balancer: the same issuer, another port. Resolves with
-   * its address and how to stop it.
+   * Starts one more server on the same database, as behind a load balancer: the same issuer, another port. Resolves
+   * with its address and how to stop it.
    */
   async replica() {
     const [port, adminPort] = [await freePort(), await freePort()];
