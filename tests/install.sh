@@ -27,6 +27,8 @@ if ! has chromium && ! has chromium-browser && ! has google-chrome && [ -z "${CH
 fi
 # A test runs the snippet that the audit page shows to auditors.
 has python3 || packages+=(python3)
+# The Python MCP package runs in an environment of its own.
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 
 if [ ${#packages[@]} -gt 0 ]; then
   if has apt-get && [ "$(id -u)" = 0 ]; then
