@@ -39,8 +39,9 @@ export class World {
   #database;
   #folder;
 
-  /** What a world of another kind has differently: configuration, registry, and which clients have a secret. */
-  settings = () => ({});
+  /** What a world of another kind has differently: files, configuration, registry, and which clients have a secret. */
+  prepare = async (_folder) => {};
+  settings = (_folder) => ({});
   registry = registry;
   confidential = ['assistant', 'companion', 'records-backend'];
 
@@ -53,7 +54,8 @@ export class World {
     const agent = await generateKeyPair('ES256', { extractable: true });
     this.agentKey = { key: agent.privateKey, kid: 'agent-1' };
     this.idp = await IdentityProvider.start();
-    this.procura = await Procura.create(this.#folder, await this.#databaseUrl(), this.settings());
+    await this.prepare(this.#folder);
+    this.procura = await Procura.create(this.#folder, await this.#databaseUrl(), this.settings(this.#folder));
     await this.procura.cli('migrate');
     await this.procura.apply(this.registry({ idp: this.idp.issuer, agentKey: await exportJWK(agent.publicKey) }));
     this.secrets = {};
