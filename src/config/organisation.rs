@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(read(&write("logo.svg", PNG)).unwrap().media_type, "image/png");
         assert_eq!(read(&write("logo.png", b"<?xml version='1.0'?><svg/>")).unwrap().media_type, "image/svg+xml");
         assert!(read(&write("page.svg", b"<html><svg/></html>")).unwrap_err().contains("neither a PNG nor an SVG"));
-        let large = [PNG, &[0; 256 * 1024]].concat();
+        let large = [PNG, &vec![0; 256 * 1024]].concat();
         assert!(read(&write("large.png", &large)).unwrap_err().contains("larger than 256 KiB"));
         assert!(read("there/is/none.png").unwrap_err().contains("cannot be read"));
     }

@@ -45,26 +45,24 @@ impl FromRequest<Arc<App>> for Posted {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Response> {
-        let refuse = |status, text| Err(error(app, status, "This form cannot be read", text));
+        let refuse = |status, text| error(app, status, "This form cannot be read", text);
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "It was not sent as a form. Nothing was changed.");
+            return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "It was not sent as a form. Nothing was changed."));
         }
         let limit = match app.config.limits.body_bytes {
             0 => MAX_BYTES,
             bytes => bytes.min(MAX_BYTES),
         };
         let Ok(body) = axum::body::to_bytes(request.into_body(), limit).await else {
-            return refuse(
+            return Err(refuse(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "It is too large, or did not arrive whole. Nothing was changed. Go back and send it again.",
-            );
+            ));
         };
-        match Self::parse(&body) {
-            Some(posted) => Ok(posted),
-            None => refuse(StatusCode::BAD_REQUEST, "It is damaged. Nothing was changed. Go back and send it again."),
-        }
+        let damaged = "It is damaged. Nothing was changed. Go back and send it again.";
+        Self::parse(&body).ok_or_else(|| refuse(StatusCode::BAD_REQUEST, damaged))
     }
 }
 

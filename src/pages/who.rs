@@ -116,13 +116,11 @@ impl Destination {
 
 /// True if the client can only ever be a program on the user's own computer.
 pub(super) fn runs_here(entry: &ClientEntry, redirect_uri: Option<&str>) -> bool {
-    match redirect_uri {
-        Some(uri) => Destination::of(uri).is_here,
-        None => {
-            let uris = &entry.client.redirect_uris;
-            !uris.is_empty() && uris.iter().all(|uri| Destination::of(uri).is_here)
-        }
+    if let Some(uri) = redirect_uri {
+        return Destination::of(uri).is_here;
     }
+    let uris = &entry.client.redirect_uris;
+    !uris.is_empty() && uris.iter().all(|uri| Destination::of(uri).is_here)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ async fn find(app: &App, user: &SignIn, wanted: impl Fn(&Consent) -> bool) -> Re
     let now = app.clock.now();
     let snapshot = app.snapshot();
     let consents = app.consents.of(&app.store, &user.user).await?;
-    let uses = app.store.consent_uses(&user.user).await?;
+    let counts = app.store.consent_uses(&user.user).await?;
     let mut found = Vec::new();
     for consent in consents.iter().filter(|consent| consent.is_kept(now) && wanted(consent)) {
         let client = app.clients.find(&app.store, &snapshot, &consent.client).await?;
@@ -65,8 +65,8 @@ async fn find(app: &App, user: &SignIn, wanted: impl Fn(&Consent) -> bool) -> Re
         if is_for_everyone && !is_declared {
             continue;
         }
-        let used = uses.get(&consent.id).copied().unwrap_or_default();
-        found.push(held(app, &snapshot, consent, client.as_ref(), used));
+        let written = counts.get(&consent.id).copied().unwrap_or_default();
+        found.push(held(app, &snapshot, consent, client.as_ref(), written));
     }
     found.sort_by(|a, b| {
         let key = |held: &Held| (held.who.in_text().to_lowercase(), held.resource_name.clone());

@@ -3,6 +3,7 @@
 use super::super::who::isolated;
 use crate::domain::decision::{Gate, ReasonCode};
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome};
+use crate::domain::names::{ClientId, ResourceId};
 use crate::domain::scope::ScopeSet;
 use std::collections::HashMap;
 
@@ -65,14 +66,14 @@ impl Names {
     }
 
     fn client(&self, event: &AuditEvent) -> String {
-        let Some(id) = event.client.as_ref().map(|client| client.as_str()) else {
+        let Some(id) = event.client.as_ref().map(ClientId::as_str) else {
             return "An unknown app".to_owned();
         };
         isolated(self.clients.get(id).map_or(id, String::as_str))
     }
 
     fn place(&self, event: &AuditEvent) -> String {
-        let Some(id) = event.resource.as_ref().map(|resource| resource.as_str()) else {
+        let Some(id) = event.resource.as_ref().map(ResourceId::as_str) else {
             return String::new();
         };
         format!(" at {}", isolated(self.resources.get(id).map_or(id, String::as_str)))
