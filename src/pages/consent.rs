@@ -208,7 +208,9 @@ impl Asked {
             same && consent.is_live(now) && consent.fingerprint.as_ref().is_none_or(|agreed| *agreed == fingerprint)
         };
         let agreed = consents.iter().find(is_current);
-        if agreed.is_some_and(|consent| self.request.scopes.is_subset(&consent.scopes)) {
+        // Who left something unticked is not asked for it again by the same link.
+        let has_answered = self.request.answer == Some(ConsentAnswer::Allowed);
+        if agreed.is_some_and(|consent| has_answered || self.request.scopes.is_subset(&consent.scopes)) {
             let text =
                 "You have agreed to this already. There is nothing left to do here: go back to the app and try again.";
             return Ok(done(

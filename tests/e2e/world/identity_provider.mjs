@@ -123,7 +123,7 @@ export class IdentityProvider {
     }
     if (request.method === 'GET') {
       response.writeHead(200, { 'content-type': 'text/html' });
-      return response.end('<form method="post"><input name="user"><input name="password" type="password"></form>');
+      return response.end('<form method="post"><input name="user"><input name="password" type="password"><button>Sign in</button></form>');
     }
     let body = '';
     for await (const chunk of request) body += chunk;
