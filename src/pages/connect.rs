@@ -14,8 +14,6 @@ use axum::response::Response;
 /// Everything that the page says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Connect<'a> {
-    /// The server.
-    pub(super) app: &'a App,
     /// Who wants to connect.
     pub(super) client: &'a ClientEntry,
     /// To which backend, if that is known.
@@ -46,8 +44,8 @@ struct ConnectPage<'a> {
 }
 
 /// The page.
-pub(super) fn connect_page(connect: &Connect<'_>) -> Response {
-    let frame = Frame::of(connect.app);
+pub(super) fn connect_page(app: &App, connect: &Connect<'_>) -> Response {
+    let frame = Frame::of(app);
     page(
         StatusCode::OK,
         ConnectPage {

@@ -225,19 +225,21 @@ impl Asked {
             About { handle_digest: self.handle_digest.clone(), user: user.user.clone(), offered: scopes.clone() };
         let form = form::seal(app, browser, PURPOSE, &about).await?;
         let action = format!("/consent/{}", self.handle);
-        Ok(page_for(&View {
+        Ok(page_for(
             app,
-            client: &self.client,
-            resource: &self.resource,
-            user,
-            scopes: &scopes,
-            agreed,
-            redirect_uri: None,
-            action: &action,
-            other_account: &format!("{action}?{OTHER_ACCOUNT}"),
-            form: &form,
-            problem,
-        }))
+            &View {
+                client: &self.client,
+                resource: &self.resource,
+                user,
+                scopes: &scopes,
+                agreed,
+                redirect_uri: None,
+                action: &action,
+                other_account: &format!("{action}?{OTHER_ACCOUNT}"),
+                form: &form,
+                problem,
+            },
+        ))
     }
 
     /// The provider whose users have such ids: an exchange that lacks consent does not make us remember the user.

@@ -23,8 +23,6 @@ const DESCRIPTION_CHARACTERS: usize = 160;
 /// Everything that the page says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
-    /// The server.
-    pub(super) app: &'a App,
     /// Who asks.
     pub(super) client: &'a ClientEntry,
     /// For which backend.
@@ -127,42 +125,42 @@ struct Line {
 }
 
 /// The page.
-pub(super) fn page_for(view: &View<'_>) -> Response {
-    let frame = Frame::of(view.app);
-    let snapshot = view.app.snapshot();
+pub(super) fn page_for(app: &App, view: &View<'_>) -> Response {
+    let snapshot = app.snapshot();
+    let provider = snapshot.registry.idp(&view.user.idp).map(|idp| idp.name.as_str());
+    page(StatusCode::OK, contents(view, Frame::of(app), provider).render())
+}
+
+fn contents<'a>(view: &View<'a>, frame: Frame<'a>, provider: Option<&str>) -> ConsentPage<'a> {
     let others = view.resource.scopes.iter().filter(|scope| !view.scopes.contains(&scope.name));
     let mut cannot: Vec<String> = others.map(|scope| inside(&description(&scope.description))).collect();
     let cannot_more = cannot.len().saturating_sub(CANNOT);
     cannot.truncate(CANNOT);
     let account = shown(view.user.account(), 60);
-    page(
-        StatusCode::OK,
-        ConsentPage {
-            frame,
-            who: Who::of(view.client, &frame.organisation.name),
-            resource_name: shown(&view.resource.name, 60),
-            initial: account.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default(),
-            account,
-            provider: snapshot.registry.idp(&view.user.idp).map(|idp| shown(&idp.name, 60)),
-            other_account: view.other_account,
-            destination: view.redirect_uri.map(Destination::of),
-            runs_here: runs_here(view.client, view.redirect_uri),
-            groups: groups(view),
-            is_more: view.agreed.is_some(),
-            cannot,
-            cannot_more,
-            lasts: Lasts::ALL.map(|lasts| (value_of(lasts), words_for(lasts), lasts == Lasts::Month)).into(),
-            pass_minutes: view.resource.token_lifetime_seconds.div_ceil(60),
-            problem: view.problem,
-            action: view.action,
-            form: view.form,
-            client_id: view.client.client.id.as_str(),
-            audience: view.resource.audience.as_str(),
-            redirect_uri: view.redirect_uri,
-            scopes: view.scopes,
-        }
-        .render(),
-    )
+    ConsentPage {
+        frame,
+        who: Who::of(view.client, &frame.organisation.name),
+        resource_name: shown(&view.resource.name, 60),
+        initial: account.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default(),
+        account,
+        provider: provider.map(|name| shown(name, 60)),
+        other_account: view.other_account,
+        destination: view.redirect_uri.map(Destination::of),
+        runs_here: runs_here(view.client, view.redirect_uri),
+        groups: groups(view),
+        is_more: view.agreed.is_some(),
+        cannot,
+        cannot_more,
+        lasts: Lasts::ALL.map(|lasts| (value_of(lasts), words_for(lasts), lasts == Lasts::Month)).into(),
+        pass_minutes: view.resource.token_lifetime_seconds.div_ceil(60),
+        problem: view.problem,
+        action: view.action,
+        form: view.form,
+        client_id: view.client.client.id.as_str(),
+        audience: view.resource.audience.as_str(),
+        redirect_uri: view.redirect_uri,
+        scopes: view.scopes,
+    }
 }
 
 fn groups(view: &View<'_>) -> Vec<Group> {
@@ -220,6 +218,98 @@ fn words_for(lasts: Lasts) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Organisation;
+    use crate::domain::client::Assurance;
+
+    /// The page that asks for a client of this id, name and assurance, with its texts.
+    fn page_of(id: &str, name: &str, assurance: Assurance, redirect_uri: Option<&str>) -> String {
+        let client = serde_json::json!({"id": id, "name": name, "authentication": "none", "grants": []});
+        let client = ClientEntry {
+            client: serde_json::from_value(client).unwrap(),
+            assurance,
+            suspended_at: None,
+            other_authentication: Vec::new(),
+        };
+        let markup = "<img src=x onerror=alert(1)> \u{202e}";
+        let resource: Resource = serde_json::from_value(serde_json::json!({
+            "id": "records", "audience": "https://records.example.com", "name": markup,
+            "scope": [
+                {"name": "records.read", "description": format!("See {markup}"), "access": "read"},
+                {"name": "records.delete", "description": "Delete a record", "access": "destructive"},
+                {"name": "records.share", "description": "Share your records", "access": "write"},
+            ],
+        }))
+        .unwrap();
+        let user: SignIn = serde_json::from_value(serde_json::json!({
+            "user": "corp|alice", "idp": "corp", "idp_sub": "alice", "email": markup, "auth_time": 0, "signed_in_at": 0,
+        }))
+        .unwrap();
+        let scopes = "records.read records.delete".parse().unwrap();
+        let view = View {
+            client: &client,
+            resource: &resource,
+            user: &user,
+            scopes: &scopes,
+            agreed: None,
+            redirect_uri,
+            action: "/consent/x",
+            other_account: "/consent/x?account=other",
+            form: "sealed",
+            problem: None,
+        };
+        let organisation = Organisation { name: "Acme".to_owned(), logo: None, support_url: None };
+        let frame = Frame { base: "", organisation: &organisation, account: None };
+        contents(&view, frame, Some(markup)).render().unwrap()
+    }
+
+    /// What stands in the title of the page.
+    fn title(html: &str) -> &str {
+        html.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0
+    }
+
+    #[test]
+    fn a57_texts_of_others_are_no_markup_turn_nothing_around_and_are_cut() {
+        let name = format!("<script>alert(1)</script>\u{202e}{}", "long ".repeat(1000));
+        for assurance in [Assurance::Vetted, Assurance::Domain, Assurance::SelfAsserted] {
+            let html = page_of("https://a.example/x", &name, assurance, Some("https://a.example/cb?<script>"));
+            for markup in ["<script", "<img", "onerror=alert(1)>", "\u{202e}"] {
+                assert!(!html.contains(markup), "{assurance:?}: {markup}");
+            }
+            assert!(html.len() < 20_000, "{assurance:?}: {} bytes", html.len());
+        }
+    }
+
+    #[test]
+    fn a57_nobody_looks_approved_by_calling_themselves_so() {
+        let vetted = page_of("claude", "Claude", Assurance::Vetted, None);
+        assert!(title(&vetted).contains("Claude") && !vetted.contains("not verified"));
+        let document = page_of("https://evil.example/claude", "Claude", Assurance::Domain, None);
+        assert!(title(&document).contains("evil.example") && !title(&document).contains("Claude"));
+        let registered = page_of("dcr_1", "Claude", Assurance::SelfAsserted, None);
+        assert!(title(&registered).contains("A new app") && !title(&registered).contains("Claude"));
+        for html in [document, registered] {
+            assert!(html.contains("<bdi>Claude</bdi>") && html.contains("not verified"), "{html}");
+            assert!(!html.contains("Approved by"), "{html}");
+        }
+    }
+
+    #[test]
+    fn a48_a_code_that_stays_on_this_computer_is_a_reason_to_look_twice() {
+        let id = "https://claude.ai/oauth/claude-code-client-metadata";
+        let html = page_of(id, "Claude Code", Assurance::Domain, Some("http://localhost:3334/callback"));
+        assert!(html.contains("It runs on this computer") && html.contains("localhost:3334"), "{html}");
+        assert!(!page_of(id, "Claude Code", Assurance::Domain, Some("https://claude.ai/cb")).contains("runs on this"));
+    }
+
+    #[test]
+    fn what_destroys_is_not_ticked_and_what_is_not_asked_for_is_said() {
+        let html = page_of("assistant", "Assistant", Assurance::Vetted, None);
+        assert!(
+            html.contains(r#"value="records.read" checked"#) && html.contains(r#"value="records.delete">"#),
+            "{html}"
+        );
+        assert!(html.contains("share your records") && !html.contains(r#"value="records.share""#), "{html}");
+    }
 
     fn choice(body: &str) -> Result<Choice, &'static str> {
         let offered = "records.read records.delete".parse().unwrap();
