@@ -29,28 +29,53 @@ struct LeavePage<'a> {
 /// The page that leads to `target_uri`, a registered redirect URI with its parameters or a provider's sign-in page. `to`
 /// is what it is called, in the middle of a sentence.
 pub(super) fn leave(app: &App, target_uri: &str, to: &str) -> Response {
-    let url = Url::parse(target_uri).ok().filter(|url| !NEVER.contains(&url.scheme()));
-    // A line break would end the attribute's URL in some browsers; no URI has one.
-    let url = url.filter(|_| !target_uri.chars().any(char::is_control));
-    let Some(url) = url else {
+    let Some((place, opens_program)) = place_of(target_uri) else {
         let text =
             "The app gave an address that nothing can be sent to. Nothing was sent. Tell the people who make it.";
         return error(app, StatusCode::BAD_REQUEST, "This app cannot be reached", text);
     };
-    let opens_program = !matches!(url.scheme(), "http" | "https");
-    let place = match url.host_str() {
-        Some(host) if !opens_program => url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
-        Some(_) | None => format!("{}:", url.scheme()),
-    };
-    page(
-        StatusCode::OK,
-        LeavePage {
-            frame: Frame::of(app),
-            to: shown(to, 60),
-            place: shown(&place, 80),
-            opens_program,
-            target: target_uri,
+    let (frame, to) = (Frame::of(app), shown(to, 60));
+    page(StatusCode::OK, LeavePage { frame, to, place, opens_program, target: target_uri }.render())
+}
+
+/// Where a URI leads, for people, and whether it opens a program; none if nobody should be led there.
+fn place_of(target_uri: &str) -> Option<(String, bool)> {
+    // The URL parser would silently drop a line break; no URI has one.
+    let url = Url::parse(target_uri).ok().filter(|_| !target_uri.chars().any(char::is_control))?;
+    match (url.scheme(), url.host_str(), url.port()) {
+        (scheme, ..) if NEVER.contains(&scheme) => None,
+        ("http" | "https", Some(host), Some(port)) => Some((format!("{host}:{port}"), false)),
+        ("http" | "https", Some(host), None) => Some((host.to_owned(), false)),
+        (scheme, ..) => Some((format!("{}:", shown(scheme, 40)), true)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_see_where_they_go() {
+        let place = |uri| place_of(uri).unwrap();
+        assert_eq!(place("https://claude.ai/api/mcp/auth_callback?code=1"), ("claude.ai".to_owned(), false));
+        assert_eq!(place("http://localhost:3334/?code=1"), ("localhost:3334".to_owned(), false));
+        assert_eq!(place("cursor://anysphere.cursor-mcp/oauth/callback?code=1"), ("cursor:".to_owned(), true));
+    }
+
+    #[test]
+    fn nobody_is_led_to_what_would_run_or_show_something_here() {
+        for uri in [
+            "javascript:alert(1)",
+            "JavaScript:alert(1)",
+            "java\nscript:alert(1)",
+            " javascript:alert(1)",
+            "data:text/html,<script>alert(1)</script>",
+            "file:///etc/passwd",
+            "blob:https://a.example/1",
+            "https://a.example/\r\nSet-Cookie: x",
+            "not a URI",
+        ] {
+            assert_eq!(place_of(uri), None, "{uri:?}");
         }
-        .render(),
-    )
+    }
 }

@@ -132,4 +132,13 @@ grants = ["token_exchange"]
 consent = "admin"
 [client.resources]
 records = ["appointments.read"]
+
+[[client]]
+id = "connector"
+name = "Desk Connector"
+authentication = "none"
+grants = ["authorization_code"]
+redirect_uris = ["https://client.example.invalid/callback", "http://localhost/callback", "http://127.0.0.1/on", "cursor://anysphere.cursor-mcp/oauth/callback"]
+[client.resources]
+records = ["records.read"]
 `;
