@@ -2,6 +2,7 @@
 
 mod caches;
 mod clients;
+mod grant_tokens;
 mod limits;
 pub mod metrics;
 mod secret_check;
@@ -10,6 +11,7 @@ mod upkeep;
 
 pub use caches::{ConsentCache, ConsentHandles, UserCache};
 pub use clients::ClientDirectory;
+pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
 pub use secret_check::{SecretCheck, SecretVerdict};
 pub use snapshot::Snapshot;
@@ -81,6 +83,8 @@ pub struct App {
     pub users: UserCache,
     /// Handles of consent pages.
     pub consent_handles: ConsentHandles,
+    /// Codes and refresh tokens.
+    pub grant_tokens: GrantTokens,
     /// How often a user may be acted for.
     pub limits: Limits,
     /// Checks client secrets.
@@ -119,6 +123,7 @@ impl App {
             clients: ClientDirectory::default(),
             users: UserCache::new(),
             consent_handles: ConsentHandles::new(&secrets_key),
+            grant_tokens: GrantTokens::new(&secrets_key),
             limits: Limits::new(&config.limits),
             secret_check: SecretCheck::new(),
             snapshot: ArcSwap::from_pointee(snapshot),

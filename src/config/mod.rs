@@ -56,6 +56,12 @@ pub struct TokenSettings {
     pub clock_skew_seconds: u32,
     /// The lifetime of a client's own token for this server; 300.
     pub own_token_lifetime_seconds: u32,
+    /// A refresh token that is not used for so many days ends; 30.
+    pub refresh_idle_days: u32,
+    /// A grant ends after so many days, however often it is used; 365.
+    pub refresh_lifetime_days: u32,
+    /// For so many seconds a replaced refresh token gives the same successor again; 60.
+    pub refresh_grace_seconds: u32,
 }
 
 /// `[keys]`.
@@ -191,6 +197,9 @@ impl Config {
                 max_chain_depth: settings.number("tokens.max_chain_depth", 4, 1..=ActChain::MAX_DEPTH)?,
                 clock_skew_seconds: settings.number("tokens.clock_skew_seconds", 30, 0..=60)?,
                 own_token_lifetime_seconds: settings.number("tokens.own_token_lifetime_seconds", 300, 60..=3600)?,
+                refresh_idle_days: settings.number("tokens.refresh_idle_days", 30, 1..=365)?,
+                refresh_lifetime_days: settings.number("tokens.refresh_lifetime_days", 365, 1..=3650)?,
+                refresh_grace_seconds: settings.number("tokens.refresh_grace_seconds", 60, 0..=300)?,
             },
             keys: KeySettings {
                 rotate_after_days: settings.number("keys.rotate_after_days", 90, 0..=3650)?,

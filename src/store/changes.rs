@@ -1,5 +1,6 @@
 //! What each change by an administrator does to the tables, as steps of one transaction.
 
+use super::grant_families::{REVOKE_OF_CLIENT, REVOKE_OF_CONSENT, REVOKE_OF_RESOURCE};
 use super::sql::{Step, Value, document};
 use super::users::SUSPEND_USER;
 use super::{UNSEEN_IDP, Versions};
@@ -114,6 +115,8 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
         Change::GrantConsent(consent) => grant_consent(consent, now),
         Change::RevokeConsent(id) => vec![
             Step::new(REVOKE_CONSENT, [id.as_str().into(), now.into()]).or_reject(format!("there is no consent {id}")),
+            // What rested on it does not come to life again by a later agreement.
+            Step::new(REVOKE_OF_CONSENT, [id.as_str().into(), now.into()]),
         ],
     }
 }
@@ -121,6 +124,7 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
 fn remove_resource(id: &ResourceId, now: i64) -> Vec<Step> {
     vec![
         Step::new(REVOKE_CONSENTS_OF_RESOURCE, [id.as_str().into(), now.into()]),
+        Step::new(REVOKE_OF_RESOURCE, [id.as_str().into(), now.into()]),
         Step::new(REMOVE_RESOURCE, [id.as_str().into()]).or_reject(format!("there is no resource {id}")),
     ]
 }
@@ -132,6 +136,7 @@ fn put_client(client: &Client, assurance: Assurance) -> Step {
 fn remove_client(id: &ClientId, now: i64) -> Vec<Step> {
     vec![
         Step::new(REVOKE_CONSENTS_OF_CLIENT, [id.as_str().into(), now.into()]),
+        Step::new(REVOKE_OF_CLIENT, [id.as_str().into(), now.into()]),
         Step::new(REMOVE_SECRETS, [id.as_str().into()]),
         Step::new(REMOVE_CLIENT, [id.as_str().into()]).or_reject(no_client(id)),
     ]

@@ -17,6 +17,7 @@ mod changes;
 mod connection;
 mod consents;
 mod events;
+mod grant_families;
 mod keys;
 mod registry;
 mod replay;
