@@ -253,6 +253,7 @@ fn everything() -> Granted {
         release_claims: vec![ReleasedClaim::Roles, ReleasedClaim::Groups, ReleasedClaim::Email],
         may_exchange_to: Vec::new(),
         clients: Vec::new(),
+        open_to: Vec::new(),
         scopes: Vec::new(),
     };
     let attributes = UserAttributes {
