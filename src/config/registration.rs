@@ -73,11 +73,8 @@ fn names(list: &[String], url: &Url) -> bool {
 }
 
 pub(super) fn of(settings: &Settings) -> Result<RegistrationSettings, ConfigProblem> {
-    let choices = [
-        ("on", DynamicRegistration::On),
-        ("off", DynamicRegistration::Off),
-        ("token", DynamicRegistration::Token),
-    ];
+    let choices =
+        [("on", DynamicRegistration::On), ("off", DynamicRegistration::Off), ("token", DynamicRegistration::Token)];
     let dynamic = settings.choice("registration.dynamic", &choices)?;
     let private_use = settings.texts("registration.private_use_redirect_uris", PRIVATE_USE_REDIRECT_URIS)?;
     for uri in &private_use {
@@ -164,7 +161,9 @@ mod tests {
         assert!(!lets_in(&["claude.ai"], &["claude.ai"], url));
         assert!(!lets_in(&[], &[url], url));
         assert!(!lets_in(&["claude.com"], &[], url));
-        for other in ["https://evil.claude.ai/oauth/client", "https://claude.ai.evil.example/", "https://claude.ai/other"] {
+        for other in
+            ["https://evil.claude.ai/oauth/client", "https://claude.ai.evil.example/", "https://claude.ai/other"]
+        {
             assert!(!lets_in(&[url], &[], other), "{other}");
         }
         assert!(!lets_in(&["claude.ai"], &[], "https://evil.claude.ai/x"));

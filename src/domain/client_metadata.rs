@@ -69,8 +69,9 @@ pub fn registration(
     let keys = reader.keys()?;
     let method = match reader.text("token_endpoint_auth_method")? {
         None => ClientAuthentication::ClientSecretBasic,
-        Some(name) => authentication(name)
-            .ok_or_else(|| problem("token_endpoint_auth_method", "is none that this server has"))?,
+        Some(name) => {
+            authentication(name).ok_or_else(|| problem("token_endpoint_auth_method", "is none that this server has"))?
+        }
     };
     match (method, keys.is_some()) {
         (ClientAuthentication::PrivateKeyJwt, false) => {
@@ -278,7 +279,9 @@ impl<'a> Reader<'a> {
         let (one, several) = ("token_endpoint_auth_method", "token_endpoint_auth_methods_supported");
         let preferred = self.text(one)?;
         let named = self.texts(several)?;
-        for (member, name) in preferred.map(|name| (one, name)).into_iter().chain(named.iter().flatten().map(|name| (several, *name))) {
+        for (member, name) in
+            preferred.map(|name| (one, name)).into_iter().chain(named.iter().flatten().map(|name| (several, *name)))
+        {
             if name.starts_with("client_secret") {
                 return Err(problem(member, "names a shared secret, which a document cannot hold"));
             }

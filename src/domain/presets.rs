@@ -121,7 +121,8 @@ pub fn pinned(client_id: &str) -> Option<Pinned> {
     }
     let path = client_id.strip_prefix("https://chatgpt.com/oauth/")?.strip_suffix("/client.json")?;
     let is_id = |id: &str| {
-        (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        (1..=128).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
     match path.strip_prefix("codex/") {
         Some(id) if is_id(id) => {

@@ -4,19 +4,8 @@
 use url::{Host, Url};
 
 /// Schemes that a browser would run, or would open from the user's own machine (rule NA-03).
-const DANGEROUS_SCHEMES: [&str; 11] = [
-    "javascript",
-    "data",
-    "file",
-    "blob",
-    "vbscript",
-    "about",
-    "filesystem",
-    "view-source",
-    "intent",
-    "ftp",
-    "ws",
-];
+const DANGEROUS_SCHEMES: [&str; 11] =
+    ["javascript", "data", "file", "blob", "vbscript", "about", "filesystem", "view-source", "intent", "ftp", "ws"];
 
 /// The longest redirect URI, in bytes.
 const MOST_BYTES: usize = 2048;

@@ -150,12 +150,7 @@ impl Store {
     /// Removes clients that were never used since `unused_since`, and those that were not used since `idle_since`; of
     /// those with a document, which is read again when they come back, also the ones not used since `unused_since`.
     /// One with a live consent stays, and so does a suspended one. Returns how many went.
-    pub async fn reap_dynamic_clients(
-        &self,
-        unused_since: i64,
-        idle_since: i64,
-        now: i64,
-    ) -> Result<u64, StoreError> {
+    pub async fn reap_dynamic_clients(&self, unused_since: i64, idle_since: i64, now: i64) -> Result<u64, StoreError> {
         let mut total: u64 = 0;
         for sql in REAP {
             for _ in 0..REAP_BATCHES {

@@ -3,7 +3,7 @@
 mod claims;
 pub mod issuer_keys;
 pub mod jose;
-mod json;
+pub mod json;
 pub mod jwk;
 pub mod mint;
 pub mod offline;

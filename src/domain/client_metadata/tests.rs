@@ -62,7 +62,8 @@ fn a30_dangerous_redirect_uris_are_refused_whoever_names_them() {
         let body = json!({"client_id": id, "client_name": "A", "redirect_uris": [uri]});
         refused(read(id, body), "invalid_redirect_uri");
     }
-    for uris in [json!([]), json!("https://a.example/"), json!([1]), json!(null), json!(vec!["https://a.example/"; 33])] {
+    for uris in [json!([]), json!("https://a.example/"), json!([1]), json!(null), json!(vec!["https://a.example/"; 33])]
+    {
         refused(register(json!({"redirect_uris": uris})), "invalid_redirect_uri");
     }
     refused(register(json!({})), "invalid_redirect_uri");
@@ -154,7 +155,8 @@ fn of_several_ways_to_authenticate_those_that_we_have_are_taken() {
         }
         let described = read(id, body).unwrap();
         let has_uri = described.client.jwks_uri.is_some();
-        let all: Vec<_> = std::iter::once(described.client.authentication).chain(described.other_authentication).collect();
+        let all: Vec<_> =
+            std::iter::once(described.client.authentication).chain(described.other_authentication).collect();
         assert_eq!(has_uri, all.contains(&PrivateKeyJwt), "keys are kept while they are used");
         all
     };
