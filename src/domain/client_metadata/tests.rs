@@ -1,3 +1,5 @@
+//! What clients say of themselves, well and badly.
+
 use super::*;
 
 const CURSOR: &str = "cursor://anysphere.cursor-mcp/oauth/callback";
