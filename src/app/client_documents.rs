@@ -272,3 +272,47 @@ fn differences(before: &Client, after: &Client) -> Vec<&'static str> {
     ];
     pairs.into_iter().filter(|(_, is_same)| !is_same).map(|(name, _)| name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::{Config, ConfigSources};
+    use crate::secrets::SecretsKey;
+    use crate::store::Store;
+
+    /// Without a fetch: what happens once one has failed.
+    #[tokio::test]
+    async fn the_pinned_copy_of_a_well_known_client_stands_in_for_its_document() {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("procura.db").display());
+        let sources = ConfigSources { file: None, environment: Vec::new(), database_url: Some(url.clone()) };
+        let store = Store::connect(&url).await.unwrap();
+        store.migrate().await.unwrap();
+        let (config, clock) = (Config::load(&sources).unwrap(), Clock::set_to(1_800_000_000));
+        let app = App::start(config, clock, store, SecretsKey::generate()).await.unwrap();
+        let (snapshot, now) = (app.snapshot(), app.clock.now());
+        let without = async |id: &str, now: i64| {
+            let (id, refusal) =
+                (id.parse().unwrap(), Refusal::new(ReasonCode::ClientDocumentUnavailable, "status 403"));
+            let at_hand = app.clients.known(&app.store, &snapshot, &id).await.unwrap();
+            app.clients.without(&app, &snapshot, &id, at_hand, refusal, now).await
+        };
+        let chatgpt = without("https://chatgpt.com/oauth/client.json", now).await.unwrap().unwrap();
+        assert_eq!(chatgpt.entry.client.authentication, ClientAuthentication::PrivateKeyJwt);
+        assert!(chatgpt.entry.may_authenticate_by(ClientAuthentication::None));
+        assert_eq!(chatgpt.stored.fresh_until, Some(now + PINNED_SECONDS), "the document is soon tried again");
+        let id = "https://claude.ai/oauth/claude-code-client-metadata";
+        for at in [now, now + 400 * 86_400] {
+            let code = without(id, at).await.unwrap().unwrap();
+            assert_eq!(code.entry.client.name, "Claude Code");
+            assert_eq!(code.entry.assurance, Assurance::Domain);
+        }
+        let found = app.clients.find(&app.store, &snapshot, &id.parse().unwrap()).await.unwrap();
+        assert!(found.is_some(), "a token request finds it");
+        let unknown = without("https://client.example/client.json", now).await;
+        assert!(
+            matches!(unknown, Err(ResolveError::Refused(refusal)) if refusal.reason.as_str() == "client_document_unavailable")
+        );
+    }
+}

@@ -124,7 +124,7 @@ fn clients(settings: &Settings, key: &str) -> Result<Vec<String>, ConfigProblem>
     let list = settings.texts(key, &[])?;
     for one in &list {
         let is_url = Url::parse(one).is_ok_and(|url| url.scheme() == "https" && url.as_str() == one);
-        let is_host = !one.contains('/') && Host::parse(one).is_ok_and(|host| host.to_string() == *one);
+        let is_host = !one.contains(['/', '*']) && Host::parse(one).is_ok_and(|host| host.to_string() == *one);
         if !is_url && !is_host {
             let wanted = "hosts such as \"claude.ai\", or https URLs of metadata documents to the letter";
             return Err(settings.problem(key, format!("must be {wanted}, and has {one:?}")));

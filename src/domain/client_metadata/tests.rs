@@ -210,3 +210,61 @@ fn the_registrations_of_known_clients_are_taken_with_every_redirect_uri() {
         assert_eq!(described.client.authentication, ClientAuthentication::None);
     }
 }
+
+/// The clients of STANDARDS section 6, as their documents describe them.
+#[test]
+fn the_documents_of_known_clients_are_taken_as_they_are() {
+    let public = |id: &str, name: &str, uris: Value| {
+        json!({
+            "client_id": id, "client_name": name, "redirect_uris": uris, "token_endpoint_auth_method": "none",
+            "grant_types": ["authorization_code", "refresh_token"], "response_types": ["code"],
+        })
+    };
+    let chatgpt = |id: &str, uri: &str| {
+        let mut document = public(id, "ChatGPT", json!([uri]));
+        document["token_endpoint_auth_method"] = json!("private_key_jwt");
+        document["token_endpoint_auth_signing_alg"] = json!("RS256");
+        document["token_endpoint_auth_methods_supported"] = json!(["none", "private_key_jwt"]);
+        document["jwks_uri"] = json!("https://chatgpt.com/oauth/jwks.json");
+        document
+    };
+    let mut claude = public(
+        "https://claude.ai/oauth/mcp-oauth-client-metadata",
+        "Claude",
+        json!(["https://claude.ai/api/mcp/auth_callback"]),
+    );
+    claude["grant_types"] =
+        json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"]);
+    for body in [
+        chatgpt("https://chatgpt.com/oauth/client.json", "https://chatgpt.com/connector_platform_oauth_redirect"),
+        chatgpt("https://chatgpt.com/oauth/abc/client.json", "https://chatgpt.com/connector/oauth/abc"),
+        claude,
+        public(
+            "https://chatgpt.com/oauth/codex/client.json",
+            "Codex",
+            json!(["http://127.0.0.1/callback", "http://localhost/callback"]),
+        ),
+        public(
+            "https://claude.ai/oauth/claude-code-client-metadata",
+            "Claude Code",
+            json!(["http://localhost/callback", "http://127.0.0.1/callback"]),
+        ),
+        public(
+            "https://vscode.dev/oauth/client-metadata.json",
+            "Visual Studio Code",
+            json!(["http://127.0.0.1:33418/", "https://vscode.dev/redirect"]),
+        ),
+        public("https://zed.dev/oauth/client-metadata.json", "Zed", json!(["http://127.0.0.1/callback"])),
+        public("https://opencode.ai/oauth/opencode/client.json", "OpenCode", json!(["http://127.0.0.1/callback"])),
+    ] {
+        let described = read(body["client_id"].as_str().unwrap(), body.clone()).unwrap();
+        assert_eq!(json!(described.client.redirect_uris), body["redirect_uris"]);
+        assert_eq!(described.client.grants, [GrantType::AuthorizationCode, GrantType::RefreshToken]);
+        let all = std::iter::once(&described.client.authentication).chain(&described.other_authentication);
+        assert!(all.into_iter().any(|method| *method == ClientAuthentication::None), "none is always taken: {body}");
+        if let Some(pinned) = crate::domain::presets::pinned(body["client_id"].as_str().unwrap()) {
+            let is_pinned = |uri: &String| pinned.redirect_uris.contains(uri);
+            assert!(described.client.redirect_uris.iter().all(is_pinned), "the pinned copy has them too: {body}");
+        }
+    }
+}
