@@ -95,7 +95,9 @@ async fn note_client_uses(app: &App) {
     if let Err(error) = app.store.touch_dynamic_clients(&uses).await {
         tracing::warn!(%error, "the last use of clients could not be noted");
         // They are noted at the next time, unless there was a later use.
-        uses.iter().for_each(|(id, at)| app.clients.used(id, *at));
+        for (id, at) in &uses {
+            app.clients.used(id, *at);
+        }
     }
 }
 

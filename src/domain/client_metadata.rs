@@ -73,14 +73,14 @@ pub fn registration(
             authentication(name).ok_or_else(|| problem("token_endpoint_auth_method", "is none that this server has"))?
         }
     };
-    match (method, keys.is_some()) {
-        (ClientAuthentication::PrivateKeyJwt, false) => {
+    match (method == ClientAuthentication::PrivateKeyJwt, keys.is_some()) {
+        (true, false) => {
             return Err(problem("token_endpoint_auth_method", "is private_key_jwt, which needs `jwks` or `jwks_uri`"));
         }
-        (ClientAuthentication::PrivateKeyJwt, true) | (_, false) => {}
-        (_, true) => {
+        (false, true) => {
             return Err(problem("token_endpoint_auth_method", "is not private_key_jwt, but there are keys"));
         }
+        (true, true) | (false, false) => {}
     }
     let (jwks, jwks_uri) = keys.map_or((None, None), Keys::split);
     let client = client(id, name, method, jwks, jwks_uri, grants, uris);

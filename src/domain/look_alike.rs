@@ -3,7 +3,7 @@
 /// What remains of a name when what a reader passes over is taken away: case, blanks and signs, and the letters of other
 /// scripts that look like Latin ones. Not all of Unicode's confusables: those by which a Latin name is imitated.
 pub fn folded(name: &str) -> String {
-    let lower = name.chars().flat_map(char::to_lowercase).flat_map(|c| {
+    let lower = name.chars().flat_map(char::to_lowercase).filter_map(|c| {
         let single = match c {
             'а' | 'á' | 'à' | 'â' | 'ä' | 'ã' | 'å' | 'ā' | 'α' | 'ɑ' | '@' | '4' => 'a',
             'ь' | 'ß' | '8' => 'b',

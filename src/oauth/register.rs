@@ -136,7 +136,7 @@ fn permitted(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
 /// What the body says, as far as it may count.
 fn described(app: &App, id: ClientId, headers: &HeaderMap, body: &[u8]) -> Result<Described, Problem> {
     let members = request::members(headers, body)?;
-    read(app, id, &members).map_err(Problem::metadata)
+    read(app, id, &members).map_err(|problem| Problem::metadata(&problem))
 }
 
 fn read(app: &App, id: ClientId, members: &Map<String, Value>) -> Result<Described, MetadataProblem> {
@@ -213,9 +213,10 @@ async fn replace(app: &App, received: &Received, id: &str, request: Request<Body
     let _place = request::admit(app)?;
     let new = request::members(&parts.headers, &body).and_then(|members| {
         if members.get("client_id").and_then(Value::as_str) != Some(id) {
-            return Err(Problem::metadata(MetadataProblem::Metadata("client_id is not that of the URL".to_owned())));
+            return Err(Problem::body("client_id is not that of the URL"));
         }
-        let described = read(app, before.client.id.clone(), &members).map_err(Problem::metadata)?;
+        let described = read(app, before.client.id.clone(), &members);
+        let described = described.map_err(|problem| Problem::metadata(&problem))?;
         Ok((described, members))
     });
     let (described, members) = match new {

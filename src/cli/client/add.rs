@@ -67,15 +67,14 @@ fn ceiling(text: &str) -> Result<(ResourceId, Vec<Scope>), String> {
 
 pub(super) async fn add(context: &Context, session: &Session, add: Add) -> Result<(), CliError> {
     let preset = add.preset;
-    let file = match &add.file {
-        Some(path) => read_one(path, "client", |file| file.clients.len())?,
-        None => {
-            let client = match add.preset {
-                Some(preset) => of_preset(preset, add),
-                None => declared(add),
-            };
-            RegistryFile::declared(Vec::new(), Vec::new(), vec![client?], Vec::new())?
-        }
+    let file = if let Some(path) = &add.file {
+        read_one(path, "client", |file| file.clients.len())?
+    } else {
+        let client = match preset {
+            Some(preset) => of_preset(preset, add)?,
+            None => declared(add)?,
+        };
+        RegistryFile::declared(Vec::new(), Vec::new(), vec![client], Vec::new())?
     };
     let client = file.clients.first().ok_or_else(|| CliError::new("no client is declared"))?;
     must_be_new("client", client.id.as_str(), &session.current.clients, |entry| entry.client.id.as_str())?;
@@ -105,8 +104,7 @@ fn known_preset(name: &str) -> Result<&'static Preset, String> {
 fn of_preset(preset: &Preset, add: Add) -> Result<Client, CliError> {
     let own_id = preset.client_id.map(str::parse).transpose().map_err(|error| CliError::new(format!("{error}")))?;
     let id = match (add.id, own_id) {
-        (Some(id), None) => id,
-        (None, Some(id)) => id,
+        (Some(id), None) | (None, Some(id)) => id,
         // With an id of our own it could not be the client that the preset is about.
         (Some(given), Some(id)) if given == id => id,
         (Some(_), Some(id)) => return Err(CliError::new(format!("{} has an id of its own: {id}", preset.client_name))),

@@ -4,21 +4,21 @@ use super::*;
 
 const CURSOR: &str = "cursor://anysphere.cursor-mcp/oauth/callback";
 
-fn register(body: Value) -> Result<Described, MetadataProblem> {
+fn register(body: &Value) -> Result<Described, MetadataProblem> {
     registration("dcr_1".parse().unwrap(), body.as_object().unwrap(), &[CURSOR.to_owned()])
 }
 
-fn read(id: &str, body: Value) -> Result<Described, MetadataProblem> {
+fn read(id: &str, body: &Value) -> Result<Described, MetadataProblem> {
     document(&id.parse().unwrap(), body.as_object().unwrap(), &[CURSOR.to_owned()])
 }
 
-fn refused(result: Result<Described, MetadataProblem>, error: &str) {
+fn refused(result: &Result<Described, MetadataProblem>, error: &str) {
     assert_eq!(result.as_ref().map_err(MetadataProblem::error).unwrap_err(), error, "{result:?}");
 }
 
 #[test]
 fn what_is_left_out_of_a_registration_has_its_default() {
-    let described = register(json!({"redirect_uris": ["https://a.example/cb"]})).unwrap();
+    let described = register(&json!({"redirect_uris": ["https://a.example/cb"]})).unwrap();
     assert_eq!(described.client.authentication, ClientAuthentication::ClientSecretBasic);
     assert_eq!(described.client.grants, [GrantType::AuthorizationCode]);
     assert_eq!(
@@ -32,7 +32,7 @@ fn what_is_left_out_of_a_registration_has_its_default() {
 
 #[test]
 fn what_a_client_may_not_say_of_itself_is_ignored() {
-    let described = register(json!({
+    let described = register(&json!({
         "redirect_uris": ["https://a.example/cb"], "client_id": "assistant", "client_secret": "pcs_x",
         "resources": {"records": ["records.read"]}, "consent": "admin", "may_act_for": ["assistant"],
         "grant_types": ["authorization_code", "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -59,28 +59,28 @@ fn a30_dangerous_redirect_uris_are_refused_whoever_names_them() {
         "https://a.example/cb#x",
         "https://u@a.example/cb",
     ] {
-        refused(register(json!({"redirect_uris": ["https://a.example/cb", uri]})), "invalid_redirect_uri");
+        refused(&register(&json!({"redirect_uris": ["https://a.example/cb", uri]})), "invalid_redirect_uri");
         let id = "https://a.example/client.json";
         let body = json!({"client_id": id, "client_name": "A", "redirect_uris": [uri]});
-        refused(read(id, body), "invalid_redirect_uri");
+        refused(&read(id, &body), "invalid_redirect_uri");
     }
     for uris in [json!([]), json!("https://a.example/"), json!([1]), json!(null), json!(vec!["https://a.example/"; 33])]
     {
-        refused(register(json!({"redirect_uris": uris})), "invalid_redirect_uri");
+        refused(&register(&json!({"redirect_uris": uris})), "invalid_redirect_uri");
     }
-    refused(register(json!({})), "invalid_redirect_uri");
+    refused(&register(&json!({})), "invalid_redirect_uri");
 }
 
 #[test]
 fn an_application_of_the_web_has_no_redirect_uri_on_a_device() {
     for uri in ["http://localhost/cb", CURSOR] {
-        refused(register(json!({"application_type": "web", "redirect_uris": [uri]})), "invalid_redirect_uri");
-        assert!(register(json!({"application_type": "native", "redirect_uris": [uri]})).is_ok());
-        let described = register(json!({"redirect_uris": [uri, "https://a.example/"]})).unwrap();
+        refused(&register(&json!({"application_type": "web", "redirect_uris": [uri]})), "invalid_redirect_uri");
+        assert!(register(&json!({"application_type": "native", "redirect_uris": [uri]})).is_ok());
+        let described = register(&json!({"redirect_uris": [uri, "https://a.example/"]})).unwrap();
         assert_eq!(described.metadata["application_type"], "native");
     }
     refused(
-        register(json!({"application_type": "service", "redirect_uris": ["https://a.example/"]})),
+        &register(&json!({"application_type": "service", "redirect_uris": ["https://a.example/"]})),
         "invalid_client_metadata",
     );
 }
@@ -113,7 +113,7 @@ fn a_registration_that_contradicts_itself_is_refused() {
     ] {
         let mut body = json!({"redirect_uris": ["https://a.example/cb"]});
         body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        refused(register(body), "invalid_client_metadata");
+        refused(&register(&body), "invalid_client_metadata");
     }
 }
 
@@ -121,7 +121,7 @@ fn a_registration_that_contradicts_itself_is_refused() {
 fn a_document_says_exactly_where_it_is_and_holds_no_secret() {
     let id = "https://client.example/oauth/client.json";
     let good = json!({"client_id": id, "client_name": "A", "redirect_uris": ["https://client.example/cb"]});
-    let described = read(id, good.clone()).unwrap();
+    let described = read(id, &good).unwrap();
     assert_eq!(described.client.authentication, ClientAuthentication::None);
     for changes in [
         json!({"client_id": "https://client.example/oauth/client.json/"}),
@@ -139,7 +139,7 @@ fn a_document_says_exactly_where_it_is_and_holds_no_secret() {
     ] {
         let mut body = good.clone();
         body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        refused(read(id, body), "invalid_client_metadata");
+        refused(&read(id, &body), "invalid_client_metadata");
     }
 }
 
@@ -155,7 +155,7 @@ fn of_several_ways_to_authenticate_those_that_we_have_are_taken() {
         if has_keys {
             body["jwks_uri"] = json!("https://client.example/jwks");
         }
-        let described = read(id, body).unwrap();
+        let described = read(id, &body).unwrap();
         let has_uri = described.client.jwks_uri.is_some();
         let all: Vec<_> =
             std::iter::once(described.client.authentication).chain(described.other_authentication).collect();
@@ -204,7 +204,7 @@ fn the_registrations_of_known_clients_are_taken_with_every_redirect_uri() {
         ),
         public("Gemini CLI MCP Client", json!(["http://localhost:7777/oauth/callback"])),
     ] {
-        let described = register(body.clone()).unwrap();
+        let described = register(&body).unwrap();
         assert_eq!(json!(described.client.redirect_uris), body["redirect_uris"]);
         assert_eq!(described.client.grants, [GrantType::AuthorizationCode, GrantType::RefreshToken]);
         assert_eq!(described.client.authentication, ClientAuthentication::None);
@@ -257,7 +257,7 @@ fn the_documents_of_known_clients_are_taken_as_they_are() {
         public("https://zed.dev/oauth/client-metadata.json", "Zed", json!(["http://127.0.0.1/callback"])),
         public("https://opencode.ai/oauth/opencode/client.json", "OpenCode", json!(["http://127.0.0.1/callback"])),
     ] {
-        let described = read(body["client_id"].as_str().unwrap(), body.clone()).unwrap();
+        let described = read(body["client_id"].as_str().unwrap(), &body).unwrap();
         assert_eq!(json!(described.client.redirect_uris), body["redirect_uris"]);
         assert_eq!(described.client.grants, [GrantType::AuthorizationCode, GrantType::RefreshToken]);
         let all = std::iter::once(&described.client.authentication).chain(&described.other_authentication);

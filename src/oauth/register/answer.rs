@@ -49,12 +49,12 @@ impl Problem {
         Self { status, error, description: description.into(), retry_after_seconds: None }
     }
 
-    pub(super) fn metadata(problem: MetadataProblem) -> Self {
+    pub(super) fn metadata(problem: &MetadataProblem) -> Self {
         Self::new(StatusCode::BAD_REQUEST, problem.error(), problem.to_string())
     }
 
     pub(super) fn body(why: impl Into<String>) -> Self {
-        Self::metadata(MetadataProblem::Metadata(why.into()))
+        Self::metadata(&MetadataProblem::Metadata(why.into()))
     }
 
     pub(super) fn too_large() -> Self {
