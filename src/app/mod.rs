@@ -1,6 +1,7 @@
 //! App: all that a request may use. Snapshots are replaced as a whole; nothing here is global.
 
 mod caches;
+mod client_documents;
 mod clients;
 mod grant_tokens;
 mod limits;
@@ -10,6 +11,7 @@ mod snapshot;
 mod upkeep;
 
 pub use caches::{ConsentCache, ConsentHandles, UserCache};
+pub use client_documents::ResolveError;
 pub use clients::ClientDirectory;
 pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
@@ -115,16 +117,18 @@ impl App {
         let keys_version = store.versions().await?.keys;
         let signing_keys = upkeep::open_signing_keys(&store, &secrets_key, clock.now()).await?;
         let store = store.limited();
+        let clients = ClientDirectory::new(&config);
         let audit = AuditWriter::start(store.clone(), &config.audit, clock.clone()).await?;
         Ok(Arc::new(Self {
-            issuer_keys: IssuerKeys::new(Fetcher::new(FETCH_TIMEOUT, FETCH_BYTES)),
+            issuer_keys: IssuerKeys::new(Fetcher::new(FETCH_TIMEOUT, FETCH_BYTES))
+                .with_loopback_clients(clients.allows_loopback()),
+            clients,
             metrics: Metrics::default(),
             consents: ConsentCache::new(versions.consents),
-            clients: ClientDirectory::default(),
             users: UserCache::new(),
             consent_handles: ConsentHandles::new(&secrets_key),
             grant_tokens: GrantTokens::new(&secrets_key),
-            limits: Limits::new(&config.limits),
+            limits: Limits::new(&config.limits, config.registration.per_minute),
             secret_check: SecretCheck::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             signing_keys: ArcSwap::from_pointee(signing_keys),

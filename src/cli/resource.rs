@@ -3,6 +3,7 @@
 use super::registry::{Session, find, joined, must_be_new, must_be_unreferenced, read_one, with_registry, word};
 use super::{CliError, Context};
 use crate::domain::change::Change;
+use crate::domain::client::Assurance;
 use crate::domain::names::{ClientId, ResourceId};
 use crate::domain::resource::{Access, Audience, ReleasedClaim, Resource, ResourceScope, SigningAlgorithm};
 use crate::registry_file::{self, RegistryFile};
@@ -71,6 +72,9 @@ struct Add {
     /// A client identity of the backend itself.
     #[arg(long, num_args = 1.., value_name = "CLIENT")]
     client: Vec<ClientId>,
+    /// Which clients may come that nobody registered here: `domain`, `self_asserted`.
+    #[arg(long, num_args = 1.., value_name = "ASSURANCE", value_parser = word::<Assurance>)]
+    open_to: Vec<Assurance>,
 }
 
 fn scope(text: &str) -> Result<ResourceScope, String> {
@@ -84,6 +88,7 @@ fn scope(text: &str) -> Result<ResourceScope, String> {
         access: word::<Access>(access)?,
         roles: Vec::new(),
         policy: None,
+        vetted_only: false,
     })
 }
 
@@ -153,6 +158,7 @@ fn declared(add: Add) -> Result<Resource, CliError> {
         release_claims: add.release_claim,
         may_exchange_to: add.may_exchange_to,
         clients: add.client,
+        open_to: add.open_to,
         scopes: add.scope,
     })
 }

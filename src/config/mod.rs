@@ -1,6 +1,7 @@
 //! The server's configuration: file and environment, checked once into final types.
 
 mod issuer;
+mod registration;
 mod secrets_key;
 mod settings;
 
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(crate) use issuer::is_loopback;
+pub use registration::{DynamicRegistration, RegistrationSettings};
 pub use settings::KNOWN_KEYS;
 
 /// The configuration in force.
@@ -39,6 +41,8 @@ pub struct Config {
     pub keys: KeySettings,
     /// `[policy] default`.
     pub policy_default: PolicyDefault,
+    /// `[registration]`.
+    pub registration: RegistrationSettings,
     /// `[limits]`.
     pub limits: LimitSettings,
     /// `[audit]`.
@@ -158,6 +162,7 @@ impl fmt::Debug for Config {
             .field("tokens", &self.tokens)
             .field("keys", &self.keys)
             .field("policy_default", &self.policy_default)
+            .field("registration", &self.registration)
             .field("limits", &self.limits)
             .field("audit", &self.audit)
             .field("log", &self.log)
@@ -209,6 +214,7 @@ impl Config {
                 "policy.default",
                 &[("permit", PolicyDefault::Permit), ("explicit", PolicyDefault::Explicit)],
             )?,
+            registration: registration::of(&settings)?,
             limits: LimitSettings {
                 body_bytes: settings.number("limits.body_bytes", 65_536, 0..=16_777_216)?,
                 request_seconds: settings.number("limits.request_seconds", 15, 0..=3600)?,

@@ -1,5 +1,6 @@
 //! The resource: a backend that accepts our tokens, with its scopes (OAuth resource server).
 
+use super::client::Assurance;
 use super::names::{ClientId, ResourceId};
 use super::scope::Scope;
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,9 @@ pub struct ResourceScope {
     /// `explicit`: only own Cedar text can permit it. Not together with `roles`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<ScopePolicy>,
+    /// Only clients that an administrator registered can have it, whomever else the backend is open to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vetted_only: bool,
 }
 
 /// A backend as declared in the registry file.
@@ -214,6 +218,9 @@ pub struct Resource {
     /// This backend's own client identities: may exchange its tokens onward.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientId>,
+    /// Which clients may come that no administrator registered: `domain`, `self_asserted`. None by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_to: Vec<Assurance>,
     /// What a token can be good for here.
     #[serde(default, rename = "scope", skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ResourceScope>,
@@ -223,6 +230,12 @@ impl Resource {
     /// The declaration of one scope.
     pub fn scope(&self, name: &Scope) -> Option<&ResourceScope> {
         self.scopes.iter().find(|scope| scope.name == *name)
+    }
+
+    /// The most that a client which no administrator registered may have here; none if the backend is not open to it.
+    pub fn ceiling_of(&self, assurance: Assurance) -> Option<Vec<Scope>> {
+        let open = || self.scopes.iter().filter(|scope| !scope.vetted_only).map(|scope| scope.name.clone()).collect();
+        self.open_to.contains(&assurance).then(open)
     }
 }
 

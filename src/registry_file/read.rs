@@ -46,9 +46,10 @@ pub(super) const RESOURCE_KEYS: &[&str] = &[
     "release_claims",
     "may_exchange_to",
     "clients",
+    "open_to",
     "scope",
 ];
-pub(super) const SCOPE_KEYS: &[&str] = &["name", "description", "access", "roles", "policy"];
+pub(super) const SCOPE_KEYS: &[&str] = &["name", "description", "access", "roles", "policy", "vetted_only"];
 pub(super) const CLIENT_KEYS: &[&str] = &[
     "id",
     "name",
@@ -226,6 +227,7 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
     let release_claims = table.optional(reader, "release_claims").unwrap_or_default();
     let may_exchange_to = table.optional(reader, "may_exchange_to").unwrap_or_default();
     let clients = table.optional(reader, "clients").unwrap_or_default();
+    let open_to = table.optional(reader, "open_to").unwrap_or_default();
     let scopes = table.tables(reader, "scope", SCOPE_KEYS);
     let scopes = scopes.into_iter().filter_map(|scope| resource_scope(reader, scope)).collect();
     Some(Resource {
@@ -240,6 +242,7 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
         release_claims,
         may_exchange_to,
         clients,
+        open_to,
         scopes,
     })
 }
@@ -256,7 +259,8 @@ fn resource_scope(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resou
     }
     let roles = roles.unwrap_or_default();
     let policy = table.optional(reader, "policy");
-    Some(ResourceScope { name: name?, description: description?, access: access?, roles, policy })
+    let vetted_only = table.optional(reader, "vetted_only").unwrap_or_default();
+    Some(ResourceScope { name: name?, description: description?, access: access?, roles, policy, vetted_only })
 }
 
 fn client(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Client> {

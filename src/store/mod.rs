@@ -16,6 +16,7 @@ mod audit;
 mod changes;
 mod connection;
 mod consents;
+mod dynamic_clients;
 mod events;
 mod grant_families;
 mod keys;

@@ -4,7 +4,7 @@ mod claims;
 pub mod id_token;
 pub mod issuer_keys;
 pub mod jose;
-mod json;
+pub mod json;
 pub mod jwk;
 pub mod mint;
 pub mod offline;

@@ -258,6 +258,22 @@ reasons! {
         "Client authentication failed.",
         "A client assertion with this jti was used before.",
         "Sign a new assertion with a new jti for every request.";
+    ClientDocumentInvalid = "client_document_invalid", Client, InvalidClient,
+        "The client is not known by a metadata document that can be used.",
+        "The `client_id` is a URL under which there can be no client metadata document, or the document there does not say what it must.",
+        "The detail names the member. The document is its client's: tell whoever runs the client, or register the client yourself (`procura client add`).";
+    ClientDocumentUnavailable = "client_document_unavailable", Client, InvalidClient,
+        "The client is not known by a metadata document that can be used.",
+        "The client's metadata document could not be fetched, there is no copy of it that is new enough, and none is pinned.",
+        "Try the URL from this server's network. A bot check in front of it, a redirect, or an address that is not public counts as a failure.";
+    ClientNotLetIn = "client_not_let_in", Client, InvalidClient,
+        "The client is not known by a metadata document that can be used.",
+        "The client is not in `registration.allow` of the configuration, or is in `registration.deny`.",
+        "If it should be let in, add its URL or its host to the list, or register it (`procura client add`).";
+    RegistrationsTooMany = "registrations_too_many", Client, SlowDown,
+        "Too many new clients from this address; try again later.",
+        "Too many clients registered themselves, or came with a metadata document for the first time, from one address within a minute.",
+        "Wait. If many users share the address, raise `registration.per_minute`, or check `trusted_proxies`.";
     ClientCheckBusy = "client_check_busy", Client, TemporarilyUnavailable,
         "The server is busy; try again.",
         "Too many client secrets are being checked for the first time at once.",
