@@ -47,6 +47,11 @@ pub fn made_at_ms(prefix: &str, id: &str) -> Option<i64> {
     i64::from_str_radix(time, 36).ok()
 }
 
+/// `prefix`, an underscore, and 256 random bits in base64url: for who has it and nobody else.
+pub fn random_token(prefix: &str) -> SecretString {
+    format!("{prefix}_{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>())).into()
+}
+
 /// SHA-256 in base64url: how opaque tokens and handles are stored.
 pub fn digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(text))

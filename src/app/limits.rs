@@ -16,6 +16,7 @@ pub struct Limits {
     users: Option<DefaultKeyedRateLimiter<UserId>>,
     grants: Option<DefaultKeyedRateLimiter<(ClientId, UserId)>>,
     failures: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    registrations: Option<DefaultKeyedRateLimiter<IpAddr>>,
     clock: DefaultClock,
 }
 
@@ -24,11 +25,12 @@ fn limiter<K: Hash + Eq + Clone>(per_minute: u32) -> Option<DefaultKeyedRateLimi
 }
 
 impl Limits {
-    pub(super) fn new(settings: &LimitSettings) -> Self {
+    pub(super) fn new(settings: &LimitSettings, registrations_per_minute: u32) -> Self {
         Self {
             users: limiter(settings.user_exchanges_per_minute),
             grants: limiter(settings.grant_exchanges_per_minute),
             failures: limiter(settings.failed_authentications_per_minute),
+            registrations: limiter(registrations_per_minute),
             clock: DefaultClock::default(),
         }
     }
@@ -53,6 +55,12 @@ impl Limits {
         self.over(self.failures.as_ref(), &network(source?))
     }
 
+    /// Counts one registration, or one new client metadata document; seconds to wait if there were too many from this
+    /// address.
+    pub fn count_registration(&self, source: Option<IpAddr>) -> Option<u64> {
+        self.over(self.registrations.as_ref(), &network(source?))
+    }
+
     /// Forgets who has not been seen lately.
     pub(super) fn tidy(&self) {
         if let Some(limiter) = &self.users {
@@ -61,7 +69,7 @@ impl Limits {
         if let Some(limiter) = &self.grants {
             limiter.retain_recent();
         }
-        if let Some(limiter) = &self.failures {
+        for limiter in [&self.failures, &self.registrations].into_iter().flatten() {
             limiter.retain_recent();
         }
     }
@@ -89,19 +97,22 @@ mod tests {
 
     #[test]
     fn addresses_of_one_ipv6_network_are_counted_together() {
-        let limits = Limits::new(&LimitSettings {
+        let settings = LimitSettings {
             body_bytes: 1,
             request_seconds: 1,
             requests_in_flight: 1,
             failed_authentications_per_minute: 2,
             user_exchanges_per_minute: 0,
             grant_exchanges_per_minute: 0,
-        });
+        };
+        let limits = Limits::new(&settings, 1);
         let at = |text: &str| Some(text.parse().unwrap());
         assert_eq!(limits.count_failure(at("2001:db8::1")), None);
         assert_eq!(limits.count_failure(at("2001:db8::2")), None);
         assert!(limits.count_failure(at("2001:db8::3")).is_some());
         assert_eq!(limits.count_failure(at("2001:db8:0:1::3")), None);
         assert_eq!(limits.count_failure(at("192.0.2.1")), None);
+        assert_eq!(limits.count_registration(at("2001:db8::4")), None);
+        assert!(limits.count_registration(at("2001:db8::5")).is_some());
     }
 }

@@ -42,6 +42,12 @@ struct MethodReason {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindResult {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Table {
     table: &'static str,
 }
@@ -66,6 +72,7 @@ pub struct Metrics {
     token_exchange_duration: Histogram,
     tokens_issued: Family<Grant, Counter>,
     client_auth_failures: Family<MethodReason, Counter>,
+    registrations: Family<KindResult, Counter>,
     cleanup_rows: Family<Table, Counter>,
 }
 
@@ -118,6 +125,7 @@ impl Default for Metrics {
             token_exchange_duration: durations(),
             tokens_issued: Family::default(),
             client_auth_failures: Family::default(),
+            registrations: Family::default(),
             cleanup_rows: Family::default(),
         }
     }
@@ -152,6 +160,12 @@ impl Metrics {
         self.client_auth_failures.get_or_create(&MethodReason { method, reason }).inc();
     }
 
+    /// One registration of a client (`dynamic`), or one read of its metadata document (`document`): `ok`, `refused`, or
+    /// `limited`.
+    pub fn count_registration(&self, kind: &'static str, result: &'static str) {
+        self.registrations.get_or_create(&KindResult { kind, result }).inc();
+    }
+
     /// Rows removed after their end.
     pub fn count_cleanup(&self, rows: &[(&'static str, u64)]) {
         for (table, count) in rows {
@@ -183,6 +197,11 @@ impl Metrics {
             "client_auth_failures",
             "Clients that failed to authenticate",
             self.client_auth_failures.clone(),
+        );
+        registry.register(
+            "registrations",
+            "Clients that registered themselves, and metadata documents of clients",
+            self.registrations.clone(),
         );
         registry.register("cleanup_rows", "Rows removed after their end", self.cleanup_rows.clone());
         register_gauges(&mut registry, gauges);

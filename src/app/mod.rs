@@ -1,7 +1,9 @@
 //! App: all that a request may use. Snapshots are replaced as a whole; nothing here is global.
 
 mod caches;
+mod client_documents;
 mod clients;
+mod grant_tokens;
 mod limits;
 pub mod metrics;
 mod secret_check;
@@ -10,7 +12,9 @@ mod upkeep;
 mod uses;
 
 pub use caches::{ConsentCache, ConsentHandles, UserCache};
+pub use client_documents::ResolveError;
 pub use clients::ClientDirectory;
+pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
 pub use secret_check::{SecretCheck, SecretVerdict};
 pub use snapshot::Snapshot;
@@ -85,6 +89,8 @@ pub struct App {
     pub users: UserCache,
     /// Handles of consent pages.
     pub consent_handles: ConsentHandles,
+    /// Codes and refresh tokens.
+    pub grant_tokens: GrantTokens,
     /// How often a user may be acted for.
     pub limits: Limits,
     /// Checks client secrets.
@@ -115,16 +121,19 @@ impl App {
         let keys_version = store.versions().await?.keys;
         let signing_keys = upkeep::open_signing_keys(&store, &secrets_key, clock.now()).await?;
         let store = store.limited();
+        let clients = ClientDirectory::new(&config);
         let audit = AuditWriter::start(store.clone(), &config.audit, clock.clone()).await?;
         Ok(Arc::new(Self {
-            issuer_keys: IssuerKeys::new(Fetcher::new(FETCH_TIMEOUT, FETCH_BYTES)),
+            issuer_keys: IssuerKeys::new(Fetcher::new(FETCH_TIMEOUT, FETCH_BYTES))
+                .with_loopback_clients(clients.allows_loopback()),
+            clients,
             metrics: Metrics::default(),
             consents: ConsentCache::new(versions.consents),
             uses: ConsentUses::default(),
-            clients: ClientDirectory::default(),
             users: UserCache::new(),
             consent_handles: ConsentHandles::new(&secrets_key),
-            limits: Limits::new(&config.limits),
+            grant_tokens: GrantTokens::new(&secrets_key),
+            limits: Limits::new(&config.limits, config.registration.per_minute),
             secret_check: SecretCheck::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             signing_keys: ArcSwap::from_pointee(signing_keys),

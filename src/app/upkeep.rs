@@ -31,6 +31,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     }
     note_uses(&app).await;
     note_consent_uses(&app).await;
+    note_client_uses(&app).await;
 }
 
 async fn work(app: &App, news: &Notify, stop: &CancellationToken) {
@@ -63,6 +64,9 @@ async fn work(app: &App, news: &Notify, stop: &CancellationToken) {
 async fn chores(app: &App) {
     note_uses(app).await;
     note_consent_uses(app).await;
+    // Before the dead are removed: what was used meanwhile is not dead.
+    note_client_uses(app).await;
+    remove_dead_clients(app).await;
     app.limits.tidy();
     let registry = &app.snapshot().registry;
     let now_ms = app.clock.now_ms();
@@ -91,6 +95,27 @@ async fn note_uses(app: &App) {
 async fn note_consent_uses(app: &App) {
     if let Err(error) = app.uses.write(&app.store).await {
         tracing::warn!(%error, "how often consents were used could not be noted; it is tried again");
+    }
+}
+
+/// Writes down when clients that nobody registered here were last used.
+async fn note_client_uses(app: &App) {
+    let uses = app.clients.take_uses();
+    if let Err(error) = app.store.touch_dynamic_clients(&uses).await {
+        tracing::warn!(%error, "the last use of clients could not be noted");
+        // They are noted at the next time, unless there was a later use.
+        for (id, at) in &uses {
+            app.clients.used(id, *at);
+        }
+    }
+}
+
+/// Removes clients that nobody registered here and nobody uses.
+async fn remove_dead_clients(app: &App) {
+    let (settings, now) = (app.clients.settings(), app.clock.now());
+    match app.store.reap_dynamic_clients(settings.unused_since(now), settings.idle_since(now), now).await {
+        Ok(count) => app.metrics.count_cleanup(&[("dynamic_client", count)]),
+        Err(error) => tracing::warn!(%error, "clients that nobody uses could not be removed"),
     }
 }
 

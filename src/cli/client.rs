@@ -1,21 +1,20 @@
 //! `procura client`.
 
-use super::registry::{
-    Session, find, joined, must_be_new, must_be_unreferenced, read_one, time, time_or_dash, with_registry, word,
-};
+mod add;
+mod registered;
+
+use super::registry::{Session, find, joined, must_be_unreferenced, time, time_or_dash, with_registry};
 use super::{CliError, Context, output};
 use crate::domain::change::{Change, StoredSecret};
-use crate::domain::client::{Client, ClientAuthentication, ClientEntry, ConsentMode, GrantType};
-use crate::domain::names::{ClientId, ResourceId};
-use crate::domain::scope::Scope;
-use crate::registry_file::{self, RegistryFile};
+use crate::domain::client::{Client, ClientAuthentication, ClientEntry, ConsentMode};
+use crate::domain::dynamic_client::DynamicClient;
+use crate::domain::names::ClientId;
+use crate::registry_file;
 use crate::secrets::{hash_client_secret, new_client_secret, random_id};
 use crate::store::StoredRegistry;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use url::Url;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -27,9 +26,9 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Register a client; prints its id and, once, its secret.
-    Add(Box<Add>),
-    /// List clients.
-    List,
+    Add(Box<add::Add>),
+    /// List clients; with `--registered` those that nobody here registered.
+    List(List),
     /// Show a client and what is known of its secrets.
     Show(One),
     /// Make a new secret and print it once; the one before keeps working until the next time.
@@ -49,76 +48,79 @@ struct One {
 }
 
 #[derive(Debug, clap::Args)]
-struct Add {
-    /// The `client_id`.
-    #[arg(required_unless_present = "file")]
-    id: Option<ClientId>,
-    /// A registry file that declares the one client, instead of the other arguments.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "name", "authentication", "grant", "resource"])]
-    file: Option<PathBuf>,
-    /// Name for people to read; by default the id.
+struct List {
+    /// Those that registered themselves, or are known by a document under their own domain; newest first.
     #[arg(long)]
-    name: Option<String>,
-    /// `client_secret_basic`, `client_secret_post`, `private_key_jwt` or `none`.
-    #[arg(long, value_parser = word::<ClientAuthentication>, default_value = "client_secret_basic")]
-    authentication: ClientAuthentication,
-    /// Where its public keys are, for `private_key_jwt`.
-    #[arg(long, value_name = "URL")]
-    jwks_uri: Option<Url>,
-    /// A file with its public keys, for `private_key_jwt`.
-    #[arg(long, value_name = "FILE", conflicts_with = "jwks_uri")]
-    jwks_file: Option<PathBuf>,
-    /// A grant it may use: `token_exchange`, `client_credentials`, `authorization_code` or `refresh_token`.
-    #[arg(long, num_args = 1.., value_parser = word::<GrantType>, default_value = "token_exchange")]
-    grant: Vec<GrantType>,
-    /// The most it may have at a backend: its id, a colon, and scopes with commas between.
-    #[arg(long, num_args = 1.., value_name = "ID:SCOPE,...", value_parser = ceiling)]
-    resource: Vec<(ResourceId, Vec<Scope>)>,
-    /// Where `/authorize` may send a code.
-    #[arg(long, num_args = 1.., value_name = "URI")]
-    redirect_uri: Vec<String>,
-    /// Who agrees that it may act for a user: `user` or `admin`.
-    #[arg(long, value_parser = word::<ConsentMode>, default_value = "user")]
-    consent: ConsentMode,
-    /// A client whose own tokens it may exchange.
-    #[arg(long, num_args = 1.., value_name = "CLIENT")]
-    may_act_for: Vec<ClientId>,
-    /// A client whose own tokens it may present as actor token.
-    #[arg(long, num_args = 1.., value_name = "CLIENT")]
-    may_present: Vec<ClientId>,
-}
-
-fn ceiling(text: &str) -> Result<(ResourceId, Vec<Scope>), String> {
-    let (id, scopes) = text.split_once(':').ok_or("is a resource, a colon and scopes: records:records.read")?;
-    let scopes = scopes.split(',').map(|scope| scope.parse().map_err(|error| format!("{scope:?}: {error}")));
-    Ok((id.parse().map_err(|error| format!("{error}"))?, scopes.collect::<Result<_, String>>()?))
+    registered: bool,
+    /// With `--registered`: how many at most.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(i64).range(1..))]
+    limit: i64,
 }
 
 /// Register and manage LLM clients.
 pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     with_registry(context, async |session| match args.action {
-        Action::Add(add) => self::add(context, session, *add).await,
-        Action::List => {
+        Action::Add(add) => add::add(context, session, *add).await,
+        Action::List(List { registered: true, limit }) => {
+            registered::list(session, &session.store.list_dynamic_clients(limit).await?);
+            Ok(())
+        }
+        Action::List(List { registered: false, .. }) => {
             list(session);
             Ok(())
         }
-        Action::Show(one) => show(session, &one.id),
+        Action::Show(one) => match either(session, &one.id).await? {
+            Either::Declared(entry) => {
+                show(session, entry);
+                Ok(())
+            }
+            Either::Registered(dynamic) => {
+                registered::show(session, &dynamic);
+                Ok(())
+            }
+        },
         Action::RotateSecret(one) => rotate_secret(context, session, &one.id).await,
-        Action::Suspend(one) => match entry(session, &one.id)?.suspended_at {
+        Action::Suspend(one) => match either(session, &one.id).await?.suspended_at() {
             None => session.change(&[Change::SuspendClient(one.id)], &[]).await,
             Some(_) => session.change(&[], &[]).await,
         },
-        Action::Resume(one) => match entry(session, &one.id)?.suspended_at {
+        Action::Resume(one) => match either(session, &one.id).await?.suspended_at() {
             Some(_) => session.change(&[Change::ResumeClient(one.id)], &[]).await,
             None => session.change(&[], &[]).await,
         },
         Action::Remove(one) => {
-            entry(session, &one.id)?;
+            either(session, &one.id).await?;
             must_be_unreferenced("client", one.id.as_str(), &references(&session.current, &one.id))?;
             session.change(&[Change::RemoveClient(one.id)], &[]).await
         }
     })
     .await
+}
+
+/// A client, wherever it is known from.
+enum Either<'a> {
+    Declared(&'a ClientEntry),
+    Registered(Box<DynamicClient>),
+}
+
+impl Either<'_> {
+    fn suspended_at(&self) -> Option<i64> {
+        match self {
+            Self::Declared(entry) => entry.suspended_at,
+            Self::Registered(dynamic) => dynamic.suspended_at,
+        }
+    }
+}
+
+async fn either<'a>(session: &'a Session, id: &ClientId) -> Result<Either<'a>, CliError> {
+    if let Some(entry) = session.current.clients.iter().find(|entry| entry.client.id == *id) {
+        return Ok(Either::Declared(entry));
+    }
+    match session.store.find_dynamic_client(id).await? {
+        Some(dynamic) => Ok(Either::Registered(Box::new(dynamic))),
+        // The nearest id is told.
+        None => entry(session, id).map(Either::Declared),
+    }
 }
 
 fn entry<'a>(session: &'a Session, id: &ClientId) -> Result<&'a ClientEntry, CliError> {
@@ -144,52 +146,6 @@ fn references(current: &StoredRegistry, id: &ClientId) -> Vec<String> {
         }
     }
     references
-}
-
-async fn add(context: &Context, session: &Session, add: Add) -> Result<(), CliError> {
-    let file = match &add.file {
-        Some(path) => read_one(path, "client", |file| file.clients.len())?,
-        None => RegistryFile::declared(Vec::new(), Vec::new(), vec![declared(add)?], Vec::new())?,
-    };
-    let client = file.clients.first().ok_or_else(|| CliError::new("no client is declared"))?;
-    must_be_new("client", client.id.as_str(), &session.current.clients, |entry| entry.client.id.as_str())?;
-    let (mut changes, consents) = session.additions(&file).await?;
-    let mut secret = None;
-    if has_secret(client) {
-        let (plain, change) = new_secret(session, &client.id).await?;
-        changes.push(change);
-        secret = Some(plain);
-    }
-    session.change_quietly(&changes, &consents).await?;
-    tell_credentials(context, client, secret.as_ref());
-    Ok(())
-}
-
-fn declared(add: Add) -> Result<Client, CliError> {
-    let id = add.id.ok_or_else(|| CliError::new("a client needs an id"))?;
-    let jwks = add.jwks_file.map(|path| {
-        let problem = |error: &dyn std::fmt::Display| CliError::new(format!("{}: {error}", path.display()));
-        let text = std::fs::read_to_string(&path).map_err(|error| problem(&error))?;
-        serde_json::from_str::<Value>(&text).map_err(|error| problem(&error))
-    });
-    // A backend may be named again for more of its scopes.
-    let mut resources: BTreeMap<ResourceId, Vec<Scope>> = BTreeMap::new();
-    for (resource, scopes) in add.resource {
-        resources.entry(resource).or_default().extend(scopes);
-    }
-    Ok(Client {
-        name: add.name.unwrap_or_else(|| id.as_str().to_owned()),
-        id,
-        authentication: add.authentication,
-        jwks_uri: add.jwks_uri,
-        jwks: jwks.transpose()?,
-        grants: add.grant,
-        redirect_uris: add.redirect_uri,
-        consent: add.consent,
-        may_act_for: add.may_act_for,
-        may_present: add.may_present,
-        resources,
-    })
 }
 
 fn has_secret(client: &Client) -> bool {
@@ -260,8 +216,8 @@ fn list(session: &Session) {
     session.list(&head, rows.collect(), &documents);
 }
 
-fn show(session: &Session, id: &ClientId) -> Result<(), CliError> {
-    let entry = entry(session, id)?;
+fn show(session: &Session, entry: &ClientEntry) {
+    let id = &entry.client.id;
     let alone = StoredRegistry { clients: vec![entry.clone()], ..StoredRegistry::default() };
     let mut remarks = vec![format!("# assurance: {}", entry.assurance.as_str())];
     remarks.extend(entry.suspended_at.map(|at| format!("# suspended since {}", time(at))));
@@ -271,7 +227,6 @@ fn show(session: &Session, id: &ClientId) -> Result<(), CliError> {
     }
     let text = format!("{}\n{}", registry_file::declarations(&alone), remarks.join("\n"));
     session.show(&text, &document(session, entry));
-    Ok(())
 }
 
 fn document(session: &Session, entry: &ClientEntry) -> Value {

@@ -3,6 +3,7 @@
 use super::registry::{Session, find, joined, must_be_new, must_be_unreferenced, read_one, with_registry, word};
 use super::{CliError, Context};
 use crate::domain::change::Change;
+use crate::domain::client::Assurance;
 use crate::domain::names::{ClientId, ResourceId};
 use crate::domain::resource::{Access, Audience, ReleasedClaim, Resource, ResourceScope, SigningAlgorithm};
 use crate::registry_file::{self, RegistryFile};
@@ -56,6 +57,9 @@ struct Add {
     /// How long its tokens live, from 60 to 3600.
     #[arg(long, default_value_t = 300)]
     token_lifetime_seconds: u32,
+    /// How long a token lives that a client gets by a code or a refresh token, from 60 to 3600.
+    #[arg(long, default_value_t = 900)]
+    connector_token_lifetime_seconds: u32,
     /// `ES256`, `EdDSA`, `RS256` or `PS256`.
     #[arg(long, value_parser = word::<SigningAlgorithm>, default_value = "ES256")]
     signing_algorithm: SigningAlgorithm,
@@ -68,6 +72,9 @@ struct Add {
     /// A client identity of the backend itself.
     #[arg(long, num_args = 1.., value_name = "CLIENT")]
     client: Vec<ClientId>,
+    /// Which clients may come that nobody registered here: `domain`, `self_asserted`.
+    #[arg(long, num_args = 1.., value_name = "ASSURANCE", value_parser = word::<Assurance>)]
+    open_to: Vec<Assurance>,
 }
 
 fn scope(text: &str) -> Result<ResourceScope, String> {
@@ -81,6 +88,7 @@ fn scope(text: &str) -> Result<ResourceScope, String> {
         access: word::<Access>(access)?,
         roles: Vec::new(),
         policy: None,
+        vetted_only: false,
     })
 }
 
@@ -143,10 +151,14 @@ fn declared(add: Add) -> Result<Resource, CliError> {
         id,
         audience,
         token_lifetime_seconds: add.token_lifetime_seconds,
+        connector_token_lifetime_seconds: add.connector_token_lifetime_seconds,
+        max_auth_age_seconds: None,
+        acr_values: Vec::new(),
         signing_algorithm: add.signing_algorithm,
         release_claims: add.release_claim,
         may_exchange_to: add.may_exchange_to,
         clients: add.client,
+        open_to: add.open_to,
         scopes: add.scope,
     })
 }

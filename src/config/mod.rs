@@ -2,6 +2,7 @@
 
 mod issuer;
 mod organisation;
+mod registration;
 mod secrets_key;
 mod settings;
 
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 pub(crate) use issuer::is_loopback;
 pub use organisation::{Logo, Organisation};
+pub use registration::{DynamicRegistration, RegistrationSettings};
 pub use settings::KNOWN_KEYS;
 
 /// The configuration in force.
@@ -43,6 +45,8 @@ pub struct Config {
     pub keys: KeySettings,
     /// `[policy] default`.
     pub policy_default: PolicyDefault,
+    /// `[registration]`.
+    pub registration: RegistrationSettings,
     /// `[limits]`.
     pub limits: LimitSettings,
     /// `[audit]`.
@@ -60,6 +64,12 @@ pub struct TokenSettings {
     pub clock_skew_seconds: u32,
     /// The lifetime of a client's own token for this server; 300.
     pub own_token_lifetime_seconds: u32,
+    /// A refresh token that is not used for so many days ends; 30.
+    pub refresh_idle_days: u32,
+    /// A grant ends after so many days, however often it is used; 365.
+    pub refresh_lifetime_days: u32,
+    /// For so many seconds a replaced refresh token gives the same successor again; 60.
+    pub refresh_grace_seconds: u32,
 }
 
 /// `[keys]`.
@@ -157,6 +167,7 @@ impl fmt::Debug for Config {
             .field("tokens", &self.tokens)
             .field("keys", &self.keys)
             .field("policy_default", &self.policy_default)
+            .field("registration", &self.registration)
             .field("limits", &self.limits)
             .field("audit", &self.audit)
             .field("log", &self.log)
@@ -197,6 +208,9 @@ impl Config {
                 max_chain_depth: settings.number("tokens.max_chain_depth", 4, 1..=ActChain::MAX_DEPTH)?,
                 clock_skew_seconds: settings.number("tokens.clock_skew_seconds", 30, 0..=60)?,
                 own_token_lifetime_seconds: settings.number("tokens.own_token_lifetime_seconds", 300, 60..=3600)?,
+                refresh_idle_days: settings.number("tokens.refresh_idle_days", 30, 1..=365)?,
+                refresh_lifetime_days: settings.number("tokens.refresh_lifetime_days", 365, 1..=3650)?,
+                refresh_grace_seconds: settings.number("tokens.refresh_grace_seconds", 60, 0..=300)?,
             },
             keys: KeySettings {
                 rotate_after_days: settings.number("keys.rotate_after_days", 90, 0..=3650)?,
@@ -206,6 +220,7 @@ impl Config {
                 "policy.default",
                 &[("permit", PolicyDefault::Permit), ("explicit", PolicyDefault::Explicit)],
             )?,
+            registration: registration::of(&settings)?,
             limits: LimitSettings {
                 body_bytes: settings.number("limits.body_bytes", 65_536, 0..=16_777_216)?,
                 request_seconds: settings.number("limits.request_seconds", 15, 0..=3600)?,

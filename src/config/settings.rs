@@ -26,9 +26,21 @@ pub const KNOWN_KEYS: &[&str] = &[
     "tokens.max_chain_depth",
     "tokens.clock_skew_seconds",
     "tokens.own_token_lifetime_seconds",
+    "tokens.refresh_idle_days",
+    "tokens.refresh_lifetime_days",
+    "tokens.refresh_grace_seconds",
     "keys.rotate_after_days",
     "keys.publish_before_use_seconds",
     "policy.default",
+    "registration.dynamic",
+    "registration.initial_access_token",
+    "registration.metadata_documents",
+    "registration.allow",
+    "registration.deny",
+    "registration.private_use_redirect_uris",
+    "registration.per_minute",
+    "registration.unused_hours",
+    "registration.idle_days",
     "limits.body_bytes",
     "limits.request_seconds",
     "limits.requests_in_flight",
@@ -42,9 +54,6 @@ pub const KNOWN_KEYS: &[&str] = &[
 ];
 
 const PREFIX: &str = "PROCURA_";
-/// Dynamic registration and client metadata documents are planned; a file that asks for them must not seem to work.
-const NOT_YET: &str = "registration";
-const NOT_SUPPORTED: &str = "is not supported by this version";
 
 /// A value as given.
 #[derive(Debug)]
@@ -120,9 +129,6 @@ impl Settings {
         };
         let refuse = |problem: String| Err(ConfigProblem { place: name.to_owned(), problem });
         let key = rest.to_ascii_lowercase().replace("__", ".");
-        if key.split('.').next() == Some(NOT_YET) {
-            return refuse(NOT_SUPPORTED.to_owned());
-        }
         let Some(known) = known_key(&key) else {
             let variables: Vec<String> = KNOWN_KEYS.iter().map(|key| variable(key)).collect();
             let hint = mistake::nearest(name, variables.iter().map(String::as_str));
@@ -143,9 +149,7 @@ impl Settings {
             self.by_key.insert(known, Setting { place, given });
             return Ok(());
         }
-        let problem = if key.split('.').next() == Some(NOT_YET) {
-            format!("section `{NOT_YET}` {NOT_SUPPORTED}")
-        } else if is_section(key) {
+        let problem = if is_section(key) {
             format!("`{key}` is a section: write [{key}] and its keys below")
         } else if matches!(given, Given::Other("table")) {
             format!("unknown section `{key}`{}", mistake::hint(key, sections()))
@@ -232,6 +236,17 @@ impl Settings {
                 let wanted = format!("must be an IP address and a port, such as 127.0.0.1:{default_port}");
                 self.problem(key, format!("{wanted} or [::1]:{default_port}"))
             }),
+        }
+    }
+
+    /// Texts; by default the given ones. In a variable they are separated by commas.
+    pub(super) fn texts(&self, key: &str, default: &[&str]) -> Result<Vec<String>, ConfigProblem> {
+        let setting = self.by_key.get(key).map(|setting| (&setting.given, setting.place.starts_with(PREFIX)));
+        match setting {
+            None => Ok(default.iter().map(|text| (*text).to_owned()).collect()),
+            Some((Given::List(texts), _)) => Ok(texts.clone()),
+            Some((Given::Text(text), true)) => Ok(text.split(',').map(|part| part.trim().to_owned()).collect()),
+            Some((given, _)) => Err(self.wrong(key, "an array of texts", given)),
         }
     }
 

@@ -2,14 +2,21 @@
 
 pub mod change;
 pub mod client;
+pub mod client_metadata;
 pub mod consent;
 pub mod decision;
 pub mod delegation;
+pub mod dynamic_client;
 pub mod event;
+pub mod grant_family;
 pub mod identity_provider;
+pub mod key_set;
 pub mod limits;
+pub mod look_alike;
 pub mod names;
 pub mod policy;
+pub mod presets;
+pub mod redirect_uri;
 pub mod registry;
 pub mod resource;
 pub mod scope;

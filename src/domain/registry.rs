@@ -1,9 +1,11 @@
 //! The registry: every provider, backend, client and policy, as one immutable snapshot with its look-ups.
 
-use super::client::ClientEntry;
+use super::client::{Assurance, Client, ClientEntry};
 use super::identity_provider::IdentityProvider;
+use super::look_alike::imitated;
 use super::names::{ClientId, IdpId, PolicyId, ResourceId, UserId};
 use super::policy::PolicyText;
+use super::presets::PRESETS;
 use super::resource::Resource;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -76,6 +78,23 @@ impl Registry {
     /// The client of this id, given as text.
     pub fn client_by_name(&self, name: &str) -> Option<&Arc<ClientEntry>> {
         name.parse::<ClientId>().ok().and_then(|id| self.clients.get(&id))
+    }
+
+    /// The client that this one could be taken for by its name: one that an administrator registered, or a well-known one.
+    /// None for a client that was registered by an administrator, and for a well-known one under its own URL. It need not
+    /// be an imitation; where it is shown, it must be said that nobody checked (STANDARDS A57).
+    pub fn imitated_by(&self, client: &Client, assurance: Assurance) -> Option<&str> {
+        let is_itself = |id: &str| client.id.as_str() == id;
+        let vetted = self.clients.values().map(|entry| entry.client.name.as_str());
+        match assurance {
+            Assurance::Vetted => None,
+            Assurance::Domain if PRESETS.iter().filter_map(|preset| preset.client_id).any(is_itself) => {
+                imitated(&client.name, vetted)
+            }
+            Assurance::Domain | Assurance::SelfAsserted => {
+                imitated(&client.name, vetted.chain(PRESETS.iter().map(|preset| preset.client_name)))
+            }
+        }
     }
 
     /// True while an administrator keeps this user from being acted for.

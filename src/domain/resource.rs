@@ -1,5 +1,6 @@
 //! The resource: a backend that accepts our tokens, with its scopes (OAuth resource server).
 
+use super::client::Assurance;
 use super::names::{ClientId, ResourceId};
 use super::scope::Scope;
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,9 @@ pub struct ResourceScope {
     /// `explicit`: only own Cedar text can permit it. Not together with `roles`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<ScopePolicy>,
+    /// Only clients that an administrator registered can have it, whomever else the backend is open to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub vetted_only: bool,
 }
 
 /// A backend as declared in the registry file.
@@ -192,6 +196,16 @@ pub struct Resource {
     /// The longest its tokens live, in seconds; see [`TOKEN_LIFETIME_SECONDS`].
     #[serde(default = "default_token_lifetime")]
     pub token_lifetime_seconds: u32,
+    /// The longest a token lives that a client gets by a code or a refresh token, in seconds: clients renew it some
+    /// minutes early, so it is longer (rule CL-31).
+    #[serde(default = "default_connector_token_lifetime")]
+    pub connector_token_lifetime_seconds: u32,
+    /// How long ago the user may have signed in, in seconds (RFC 9470); any time if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_auth_age_seconds: Option<u32>,
+    /// How the user must have signed in: one of these `acr` values (RFC 9470); in any way if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acr_values: Vec<String>,
     /// What signs its tokens.
     #[serde(default)]
     pub signing_algorithm: SigningAlgorithm,
@@ -204,6 +218,9 @@ pub struct Resource {
     /// This backend's own client identities: may exchange its tokens onward.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<ClientId>,
+    /// Which clients may come that no administrator registered: `domain`, `self_asserted`. None by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open_to: Vec<Assurance>,
     /// What a token can be good for here.
     #[serde(default, rename = "scope", skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ResourceScope>,
@@ -214,10 +231,20 @@ impl Resource {
     pub fn scope(&self, name: &Scope) -> Option<&ResourceScope> {
         self.scopes.iter().find(|scope| scope.name == *name)
     }
+
+    /// The most that a client which no administrator registered may have here; none if the backend is not open to it.
+    pub fn ceiling_of(&self, assurance: Assurance) -> Option<Vec<Scope>> {
+        let open = || self.scopes.iter().filter(|scope| !scope.vetted_only).map(|scope| scope.name.clone()).collect();
+        self.open_to.contains(&assurance).then(open)
+    }
 }
 
 fn default_token_lifetime() -> u32 {
     300
+}
+
+fn default_connector_token_lifetime() -> u32 {
+    900
 }
 
 #[cfg(test)]

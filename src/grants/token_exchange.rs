@@ -7,7 +7,7 @@ use super::{Caller, ConsentLink, Failure, Issued, Received};
 use crate::app::{App, Snapshot};
 use crate::domain::client::GrantType;
 use crate::domain::decision::{
-    Asked, ConsentNeeded, Decision, Exchange, Granted, Question, ReasonCode, Refusal, decide,
+    Asked, ConsentNeeded, Decision, Delegation, Granted, Question, ReasonCode, Refusal, decide,
 };
 use crate::domain::event::{EventKind, EventSubject};
 use crate::domain::limits::LimitState;
@@ -43,7 +43,7 @@ pub async fn exchange(
 
     // The decision: may this client act for this user, there, and how?
     let facts = match &subject {
-        Ok(subject) => facts::about(app, &snapshot.registry, subject).await?,
+        Ok(subject) => facts::about(app, &snapshot, subject).await?,
         Err(_) => facts::Facts::default(),
     };
     let question = |limits| Question {
@@ -54,13 +54,16 @@ pub async fn exchange(
         own_token_lifetime_seconds: app.config.tokens.own_token_lifetime_seconds,
         now,
         client: &caller.client,
+        other_clients: &facts.other_clients,
         targets: &request.targets,
         scopes: request.scopes.as_ref(),
-        asked: Asked::Exchange(Exchange {
+        asked: Asked::Delegation(Delegation {
+            grant: GrantType::TokenExchange,
             subject: subject.as_ref(),
             actor: actor.as_ref().map(Result::as_ref),
             known_user: facts.known_user.as_deref(),
             consents: &facts.consents,
+            session_ended: facts.session_ended.as_deref(),
             limits,
         }),
     };
@@ -94,6 +97,8 @@ pub async fn exchange(
                 issued_type: Some(request.requested_type),
                 expires_in: granted.expires_at.saturating_sub(granted.issued_at),
                 scope: granted.scopes,
+                refresh_token: None,
+                id_token: None,
             })
         }
         Err(refusal) => {
@@ -135,7 +140,7 @@ fn asked_event<'a>(
 ) -> AskedEvent<'a> {
     let idp = |subject: &Subject| match &subject.issuer {
         SubjectIssuer::Idp(idp) => snapshot.registry.idp(idp).cloned(),
-        SubjectIssuer::Own(_) => None,
+        SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => None,
     };
     let party = subject.map(|subject| match idp(subject) {
         Some(idp) => EventSubject {

@@ -4,6 +4,7 @@ pub mod client_auth;
 pub mod cors;
 pub mod error;
 pub mod metadata;
+pub mod register;
 pub mod token;
 
 use crate::app::App;
@@ -21,7 +22,11 @@ pub fn routes() -> Router<Arc<App>> {
             "/.well-known/oauth-protected-resource/{id}",
             get(metadata::protected_resource).fallback(cors::documents_only),
         );
-    Router::new().merge(documents).route("/token", any(token::handle))
+    Router::new()
+        .merge(documents)
+        .route("/token", any(token::handle))
+        .route("/register", any(register::handle))
+        .route("/register/{id}", any(register::manage))
 }
 
 /// The routes that RFC 8414 §3.1 puts at the root of the host, with the path of the issuer behind the well-known name.

@@ -39,13 +39,17 @@ pub(super) const RESOURCE_KEYS: &[&str] = &[
     "audience",
     "name",
     "token_lifetime_seconds",
+    "connector_token_lifetime_seconds",
+    "max_auth_age_seconds",
+    "acr_values",
     "signing_algorithm",
     "release_claims",
     "may_exchange_to",
     "clients",
+    "open_to",
     "scope",
 ];
-pub(super) const SCOPE_KEYS: &[&str] = &["name", "description", "access", "roles", "policy"];
+pub(super) const SCOPE_KEYS: &[&str] = &["name", "description", "access", "roles", "policy", "vetted_only"];
 pub(super) const CLIENT_KEYS: &[&str] = &[
     "id",
     "name",
@@ -216,10 +220,14 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
     let audience = table.required(reader, "audience");
     let name = table.required(reader, "name");
     let token_lifetime_seconds = table.optional(reader, "token_lifetime_seconds").unwrap_or(300);
+    let connector = table.optional(reader, "connector_token_lifetime_seconds").unwrap_or(900);
+    let max_auth_age_seconds = table.optional(reader, "max_auth_age_seconds");
+    let acr_values = table.optional(reader, "acr_values").unwrap_or_default();
     let signing_algorithm = table.optional(reader, "signing_algorithm").unwrap_or_default();
     let release_claims = table.optional(reader, "release_claims").unwrap_or_default();
     let may_exchange_to = table.optional(reader, "may_exchange_to").unwrap_or_default();
     let clients = table.optional(reader, "clients").unwrap_or_default();
+    let open_to = table.optional(reader, "open_to").unwrap_or_default();
     let scopes = table.tables(reader, "scope", SCOPE_KEYS);
     let scopes = scopes.into_iter().filter_map(|scope| resource_scope(reader, scope)).collect();
     Some(Resource {
@@ -227,10 +235,14 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
         audience: audience?,
         name: name?,
         token_lifetime_seconds,
+        connector_token_lifetime_seconds: connector,
+        max_auth_age_seconds,
+        acr_values,
         signing_algorithm,
         release_claims,
         may_exchange_to,
         clients,
+        open_to,
         scopes,
     })
 }
@@ -247,7 +259,8 @@ fn resource_scope(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resou
     }
     let roles = roles.unwrap_or_default();
     let policy = table.optional(reader, "policy");
-    Some(ResourceScope { name: name?, description: description?, access: access?, roles, policy })
+    let vetted_only = table.optional(reader, "vetted_only").unwrap_or_default();
+    Some(ResourceScope { name: name?, description: description?, access: access?, roles, policy, vetted_only })
 }
 
 fn client(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Client> {

@@ -2,13 +2,16 @@
 
 use super::places::{Kind, Places};
 use super::read::CEDAR_BYTES;
-use super::uris::{document_uri, issuer, redirect_uri};
+use super::uris::{document_uri, issuer};
 use super::{FileProblem, RegistryFile};
 use crate::config::is_loopback;
-use crate::domain::client::{Client, ClientAuthentication, GrantType};
+use crate::domain::client::{Assurance, Client, ClientAuthentication, GrantType};
+use crate::domain::dynamic_client::{OWN_ID_STARTS, is_own_id};
 use crate::domain::identity_provider::IdentityProvider;
+use crate::domain::key_set;
 use crate::domain::names::is_unseen;
 use crate::domain::policy::PolicyText;
+use crate::domain::redirect_uri;
 use crate::domain::resource::{Resource, TOKEN_LIFETIME_SECONDS};
 use std::collections::HashSet;
 
@@ -18,8 +21,7 @@ const TEXT_CHARACTERS: usize = 500;
 const LIST_MEMBERS: usize = 1000;
 /// Every prefix must leave room for a `sub` of 255 bytes in all.
 const PREFIX_BYTES: usize = 64;
-/// Members of a JWK that only its owner may know (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
-const PRIVATE_JWK_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
 /// Checks each declaration of the file.
 pub(super) fn check(file: &RegistryFile) -> Vec<FileProblem> {
     let mut problems = Vec::new();
@@ -112,6 +114,14 @@ fn identity_provider(rules: &mut Rules<'_>, idp: &IdentityProvider) {
         let problem = format!("`subject_prefix` is at most {PREFIX_BYTES} bytes without control characters");
         rules.problem("/subject_prefix", problem);
     }
+    // A user must never have the name of a client that nobody here named (STANDARDS SB-14).
+    let begin_alike = |prefix: &str, start: &str| prefix.starts_with(start) || start.starts_with(prefix);
+    if let Some(prefix) = idp.subject_prefix.as_deref().filter(|prefix| !prefix.is_empty())
+        && OWN_ID_STARTS.iter().any(|start| begin_alike(prefix, start))
+    {
+        let problem = "`subject_prefix` is how ids of clients begin that register themselves: choose another one";
+        rules.problem("/subject_prefix", problem);
+    }
     for (key, pointer) in [
         ("roles", &idp.claims.roles),
         ("groups", &idp.claims.groups),
@@ -161,15 +171,27 @@ fn is_json_pointer(text: &str) -> bool {
 
 fn resource(rules: &mut Rules<'_>, resource: &Resource) {
     rules.text("name", &resource.name);
-    if !TOKEN_LIFETIME_SECONDS.contains(&resource.token_lifetime_seconds) {
-        let (least, most) = (TOKEN_LIFETIME_SECONDS.start(), TOKEN_LIFETIME_SECONDS.end());
-        let given = resource.token_lifetime_seconds;
-        let problem = format!("`token_lifetime_seconds` is from {least} to {most}, and not {given}");
-        rules.problem("/token_lifetime_seconds", problem);
+    for (key, given) in [
+        ("token_lifetime_seconds", resource.token_lifetime_seconds),
+        ("connector_token_lifetime_seconds", resource.connector_token_lifetime_seconds),
+    ] {
+        if !TOKEN_LIFETIME_SECONDS.contains(&given) {
+            let (least, most) = (TOKEN_LIFETIME_SECONDS.start(), TOKEN_LIFETIME_SECONDS.end());
+            rules.problem(&format!("/{key}"), format!("`{key}` is from {least} to {most}, and not {given}"));
+        }
     }
+    if resource.max_auth_age_seconds == Some(0) {
+        rules.problem("/max_auth_age_seconds", "`max_auth_age_seconds` is 0: no sign-in would be new enough");
+    }
+    rules.texts("acr_values", &resource.acr_values);
     rules.list("clients", resource.clients.len());
     rules.list("may_exchange_to", resource.may_exchange_to.len());
     rules.list("scope", resource.scopes.len());
+    rules.distinct("/open_to", "assurance", resource.open_to.iter().map(|assurance| assurance.as_str()));
+    if resource.open_to.contains(&Assurance::Vetted) {
+        let problem = "`open_to` names vetted: those clients have their own `resources`";
+        rules.problem("/open_to", problem);
+    }
     rules.distinct("/scope", "scope", resource.scopes.iter().map(|scope| scope.name.as_str()));
     for (index, scope) in resource.scopes.iter().enumerate() {
         rules.text(&format!("scope/{index}/description"), &scope.description);
@@ -183,6 +205,9 @@ fn resource(rules: &mut Rules<'_>, resource: &Resource) {
 
 fn client(rules: &mut Rules<'_>, client: &Client) {
     rules.text("name", &client.name);
+    if is_own_id(client.id.as_str()) {
+        rules.problem("/id", "ids like this are for clients that register themselves");
+    }
     rules.list("may_act_for", client.may_act_for.len());
     rules.list("may_present", client.may_present.len());
     rules.list("resources", client.resources.len());
@@ -198,7 +223,7 @@ fn client(rules: &mut Rules<'_>, client: &Client) {
     keys(rules, client);
     rules.list("redirect_uris", client.redirect_uris.len());
     for (index, uri) in client.redirect_uris.iter().enumerate() {
-        if let Err(problem) = redirect_uri(uri) {
+        if let Err(problem) = redirect_uri::check(uri) {
             rules.problem(&format!("/redirect_uris/{index}"), format!("redirect URI {uri:?} {problem}"));
         }
     }
@@ -234,7 +259,7 @@ fn keys(rules: &mut Rules<'_>, client: &Client) {
             rules.problem("/authentication", problem);
         }
         (Some(jwks), None) => {
-            if let Err(problem) = key_set(jwks) {
+            if let Err(problem) = key_set::check_public(jwks) {
                 rules.problem("/jwks", format!("`jwks` {problem}"));
             }
         }
@@ -244,33 +269,6 @@ fn keys(rules: &mut Rules<'_>, client: &Client) {
             }
         }
         (None, None) => {}
-    }
-}
-
-/// A set of public keys (RFC 7517 §5).
-fn key_set(jwks: &serde_json::Value) -> Result<(), String> {
-    let keys = jwks.get("keys").and_then(|keys| keys.as_array()).filter(|keys| !keys.is_empty());
-    let keys = keys.ok_or("is not a JWK Set: an object with an array of `keys` (RFC 7517 section 5)")?;
-    for key in keys {
-        let members = key.as_object().filter(|members| members.get("kty").is_some_and(serde_json::Value::is_string));
-        let members = members.ok_or("has a key without `kty` (RFC 7517 section 4.1)")?;
-        if PRIVATE_JWK_MEMBERS.iter().any(|member| members.contains_key(*member)) {
-            return Err("holds a private or symmetric key: register public keys only, and replace this one".to_owned());
-        }
-    }
-    // TOML has no null; `nan` and `inf` become one, and could not be exported again.
-    if has_null(jwks) {
-        return Err("has a null, or a number that is not finite".to_owned());
-    }
-    Ok(())
-}
-
-fn has_null(value: &serde_json::Value) -> bool {
-    match value {
-        serde_json::Value::Null => true,
-        serde_json::Value::Array(items) => items.iter().any(has_null),
-        serde_json::Value::Object(members) => members.values().any(has_null),
-        serde_json::Value::Bool(_) | serde_json::Value::Number(_) | serde_json::Value::String(_) => false,
     }
 }
 
@@ -294,21 +292,5 @@ mod tests {
         for bad in ["", "roles", "/a~2", "/a~"] {
             assert!(!is_json_pointer(bad), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_key_set_with_a_private_key_is_refused() {
-        let public = serde_json::json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "x", "y": "y"}]});
-        assert_eq!(key_set(&public), Ok(()));
-        for member in PRIVATE_JWK_MEMBERS {
-            let mut private = public.clone();
-            private["keys"][0][member] = "secret".into();
-            assert!(key_set(&private).unwrap_err().starts_with("holds a private"), "{member}");
-        }
-        assert!(key_set(&serde_json::json!({"keys": []})).is_err());
-        let key = serde_json::json!({"kty": "EC", "x": {"y": [null]}});
-        assert!(key_set(&serde_json::json!({ "keys": [key] })).unwrap_err().starts_with("has a null"));
-        assert!(key_set(&serde_json::json!({"keys": [{"kty": "EC"}], "x": null})).is_err());
-        assert!(key_set(&serde_json::json!([])).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! What each change by an administrator does to the tables, as steps of one transaction.
 
+use super::grant_families::{REVOKE_OF_CLIENT, REVOKE_OF_CONSENT, REVOKE_OF_RESOURCE};
 use super::sql::{Step, Value, document};
 use super::users::SUSPEND_USER;
 use super::{UNSEEN_IDP, Versions};
@@ -20,6 +21,13 @@ const REVOKE_CONSENTS_OF_RESOURCE: &str =
 
 const PUT_CLIENT: &str = "INSERT INTO client (id, document, assurance) VALUES ($1, $2, $3)
     ON CONFLICT (id) DO UPDATE SET document = excluded.document, assurance = excluded.assurance";
+// Commands speak of both kinds of clients; the row of versions is locked already.
+const IS_A_CLIENT: &str = "UPDATE version SET registry = registry WHERE id = 1
+    AND (EXISTS (SELECT 1 FROM client WHERE id = $1) OR EXISTS (SELECT 1 FROM dynamic_client WHERE id = $1))";
+const REMOVE_DYNAMIC_CLIENT: &str = "DELETE FROM dynamic_client WHERE id = $1";
+const SUSPEND_DYNAMIC_CLIENT: &str =
+    "UPDATE dynamic_client SET suspended_at = COALESCE(suspended_at, $2) WHERE id = $1";
+const RESUME_DYNAMIC_CLIENT: &str = "UPDATE dynamic_client SET suspended_at = NULL WHERE id = $1";
 const REMOVE_CLIENT: &str = "DELETE FROM client WHERE id = $1";
 const REMOVE_SECRETS: &str = "DELETE FROM client_secret WHERE client_id = $1";
 const REVOKE_CONSENTS_OF_CLIENT: &str =
@@ -48,8 +56,9 @@ const REVOKE_EARLIER_FOR_EVERYONE: &str = "UPDATE consent SET revoked_at = $3
     AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)";
 const GRANT_CONSENT: &str = "INSERT INTO consent
     (id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at, paused_at, fingerprint)
-    SELECT $1, $2, client.id, resource.id, $5, $6, $7, $8, $9, $10, $11 FROM client, resource
-    WHERE client.id = $3 AND resource.id = $4";
+    SELECT $1, $2, known.id, resource.id, $5, $6, $7, $8, $9, $10, $11
+    FROM (SELECT id FROM client WHERE id = $3 UNION SELECT id FROM dynamic_client WHERE id = $3) AS known, resource
+    WHERE resource.id = $4";
 const NARROW_CONSENT: &str = "UPDATE consent SET scopes = $3 WHERE id = $1 AND scopes = $2 AND revoked_at IS NULL";
 const SHORTEN_CONSENT: &str = "UPDATE consent SET expires_at = $2 WHERE id = $1 AND revoked_at IS NULL
     AND (expires_at IS NULL OR expires_at > $2)";
@@ -107,10 +116,16 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
         Change::RemoveResource(id) => remove_resource(id, now),
         Change::PutClient(client, assurance) => vec![put_client(client, *assurance)],
         Change::RemoveClient(id) => remove_client(id, now),
-        Change::SuspendClient(id) => {
-            vec![Step::new(SUSPEND_CLIENT, [id.as_str().into(), now.into()]).or_reject(no_client(id))]
-        }
-        Change::ResumeClient(id) => vec![Step::new(RESUME_CLIENT, [id.as_str().into()]).or_reject(no_client(id))],
+        Change::SuspendClient(id) => vec![
+            is_a_client(id),
+            Step::new(SUSPEND_CLIENT, [id.as_str().into(), now.into()]),
+            Step::new(SUSPEND_DYNAMIC_CLIENT, [id.as_str().into(), now.into()]),
+        ],
+        Change::ResumeClient(id) => vec![
+            is_a_client(id),
+            Step::new(RESUME_CLIENT, [id.as_str().into()]),
+            Step::new(RESUME_DYNAMIC_CLIENT, [id.as_str().into()]),
+        ],
         Change::PutPolicy(policy) => {
             vec![Step::new(PUT_POLICY, [policy.id.as_str().into(), policy.cedar.as_str().into()])]
         }
@@ -127,6 +142,8 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
         Change::GrantConsent(consent) => grant_consent(consent, now),
         Change::RevokeConsent(id) => vec![
             Step::new(REVOKE_CONSENT, [id.as_str().into(), now.into()]).or_reject(format!("there is no consent {id}")),
+            // What rested on it does not come to life again by a later agreement.
+            Step::new(REVOKE_OF_CONSENT, [id.as_str().into(), now.into()]),
         ],
         Change::NarrowConsent { id, before, scopes } => {
             let values = [id.as_str().into(), before.to_string().into(), scopes.to_string().into()];
@@ -152,6 +169,7 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
 fn remove_resource(id: &ResourceId, now: i64) -> Vec<Step> {
     vec![
         Step::new(REVOKE_CONSENTS_OF_RESOURCE, [id.as_str().into(), now.into()]),
+        Step::new(REVOKE_OF_RESOURCE, [id.as_str().into(), now.into()]),
         Step::new(REMOVE_RESOURCE, [id.as_str().into()]).or_reject(format!("there is no resource {id}")),
     ]
 }
@@ -162,9 +180,12 @@ fn put_client(client: &Client, assurance: Assurance) -> Step {
 
 fn remove_client(id: &ClientId, now: i64) -> Vec<Step> {
     vec![
+        is_a_client(id),
         Step::new(REVOKE_CONSENTS_OF_CLIENT, [id.as_str().into(), now.into()]),
+        Step::new(REVOKE_OF_CLIENT, [id.as_str().into(), now.into()]),
         Step::new(REMOVE_SECRETS, [id.as_str().into()]),
-        Step::new(REMOVE_CLIENT, [id.as_str().into()]).or_reject(no_client(id)),
+        Step::new(REMOVE_CLIENT, [id.as_str().into()]),
+        Step::new(REMOVE_DYNAMIC_CLIENT, [id.as_str().into()]),
     ]
 }
 
@@ -213,6 +234,11 @@ fn grant_consent(consent: &Consent, now: i64) -> Vec<Step> {
         Step::new(GRANT_CONSENT, values)
             .or_reject(format!("there is no client {client} or no resource {resource} to consent to")),
     ]
+}
+
+/// Registered by an administrator, by itself, or known by its document.
+fn is_a_client(id: &ClientId) -> Step {
+    Step::new(IS_A_CLIENT, [id.as_str().into()]).or_reject(no_client(id))
 }
 
 fn no_client(id: &ClientId) -> String {

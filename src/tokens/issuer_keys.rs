@@ -5,6 +5,7 @@
 
 pub use super::jwk::VerificationKey;
 use super::jwk::{Found, KeySet};
+use crate::config::is_loopback;
 use crate::domain::client::Client;
 use crate::domain::identity_provider::{IdentityProvider, VerificationAlgorithm};
 use crate::domain::names::{ClientId, IdpId};
@@ -15,6 +16,9 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use url::Url;
+
+/// Clients whose keys are remembered.
+const CLIENTS: u64 = 10_000;
 
 /// An unknown `kid` leads to a fetch only so often (rule CA-06), so that nobody can make us flood a provider.
 const SECONDS_BETWEEN_REFRESHES: i64 = 30;
@@ -62,12 +66,14 @@ pub struct KeyHealth {
     pub clock_skew_seconds: Option<i64>,
 }
 
-/// The cache of every foreign key. Bounded by the registry: there is one entry per provider and per client.
+/// The cache of every foreign key: one entry per provider, and per client up to a bound.
 #[derive(Debug)]
 pub struct IssuerKeys {
     fetcher: Fetcher,
     providers: RwLock<HashMap<IdpId, Arc<Source>>>,
-    clients: RwLock<HashMap<ClientId, Arc<Source>>>,
+    /// Clients may register themselves, so these are bounded; what is asked for most stays.
+    clients: moka::sync::Cache<ClientId, Arc<Source>>,
+    allow_loopback_clients: bool,
 }
 
 /// Where keys are. When a registration changes, its location is another one and the source starts anew.
@@ -124,7 +130,14 @@ impl State {
 impl IssuerKeys {
     /// An empty cache.
     pub fn new(fetcher: Fetcher) -> Self {
-        Self { fetcher, providers: RwLock::default(), clients: RwLock::default() }
+        let clients = moka::sync::Cache::new(CLIENTS);
+        Self { fetcher, providers: RwLock::default(), clients, allow_loopback_clients: false }
+    }
+
+    /// Clients may have their keys on this machine: for a server that is on it itself.
+    #[must_use]
+    pub fn with_loopback_clients(self, allow: bool) -> Self {
+        Self { allow_loopback_clients: allow, ..self }
     }
 
     /// The provider's key of this `kid` for this algorithm. Without `kid`: its only key for the algorithm.
@@ -153,10 +166,20 @@ impl IssuerKeys {
     ) -> Result<Arc<VerificationKey>, KeyError> {
         let location = match (&client.jwks, &client.jwks_uri) {
             (Some(jwks), _) => Location::Inline(jwks.clone()),
-            (None, Some(url)) => Location::Address { url: url.clone(), allow_private: false },
+            (None, Some(url)) => {
+                Location::Address { url: url.clone(), allow_private: self.allow_loopback_clients && is_loopback(url) }
+            }
             (None, None) => Location::Nowhere,
         };
-        source(&self.clients, &client.id, client.id.as_str(), location).key(&self.fetcher, kid, algorithm, now).await
+        let source = match self.clients.get(&client.id) {
+            Some(source) if source.location == location => source,
+            Some(_) | None => {
+                let source = Arc::new(Source::new(client.id.as_str(), location));
+                self.clients.insert(client.id.clone(), Arc::clone(&source));
+                source
+            }
+        };
+        source.key(&self.fetcher, kid, algorithm, now).await
     }
 
     /// How every provider that was asked for stands.

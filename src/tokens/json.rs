@@ -37,6 +37,17 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, JsonProblem> {
     }
 }
 
+/// Reads one JSON object in which nothing is repeated and nothing is nested too deep.
+///
+/// # Errors
+/// In words, without any value of the text.
+pub fn plain_object(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    object(bytes).map_err(|problem| match problem {
+        JsonProblem::ChainTooDeep => "is nested too deep".to_owned(),
+        JsonProblem::Malformed(problem) => problem,
+    })
+}
+
 /// One value at a depth. `acts` counts the `act` members that lead to it, as long as nothing else does.
 #[derive(Clone, Copy)]
 struct Strict<'a> {

@@ -1,9 +1,10 @@
 //! HOW TOKENS ARE MADE AND CHECKED: the only user of the JOSE crates.
 
 mod claims;
+pub mod id_token;
 pub mod issuer_keys;
 pub mod jose;
-mod json;
+pub mod json;
 pub mod jwk;
 pub mod mint;
 pub mod offline;

@@ -18,6 +18,8 @@ pub struct Document {
     pub body: Vec<u8>,
     /// `max-age` of its `Cache-Control` less its `Age`, if there is one; zero if it may not be kept.
     pub max_age: Option<Duration>,
+    /// True if it was said to be JSON; see [`Fetcher::get_json`].
+    pub says_json: bool,
     /// What the other side's clock said (`Date`), Unix seconds.
     pub answered_at: Option<i64>,
 }
@@ -79,6 +81,7 @@ impl Fetcher {
             return Err(FetchError(format!("{url} answered with status {}", response.status().as_u16())));
         }
         check_content_type(url, response.headers())?;
+        let says_json = response.headers().contains_key(CONTENT_TYPE);
         let (max_age, answered_at) = (max_age(response.headers()), date(response.headers()));
         // What arrives is counted; a Content-Length would only be a promise.
         let mut body = Vec::new();
@@ -88,7 +91,7 @@ impl Fetcher {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Document { body, max_age, answered_at })
+        Ok(Document { body, max_age, says_json, answered_at })
     }
 }
 
@@ -116,9 +119,12 @@ fn unusable(problem: impl std::fmt::Display) -> FetchError {
     FetchError(format!("documents cannot be fetched: {problem}"))
 }
 
-/// Everything about a URL that can be told without asking anybody. Hosts in decimal, octal or hexadecimal form were
-/// turned into addresses by the URL parser.
-fn check_url(url: &Url, allow_private: bool) -> Result<(), FetchError> {
+/// Everything about a URL that can be told without asking anybody: whether [`Fetcher::get_json`] would try. Hosts in
+/// decimal, octal or hexadecimal form were turned into addresses by the URL parser.
+///
+/// # Errors
+/// [`FetchError`] in words, with the URL.
+pub fn check_url(url: &Url, allow_private: bool) -> Result<(), FetchError> {
     let refused = |why: &str| Err(FetchError(format!("{} is not fetched: {why}", without_user(url))));
     if !url.username().is_empty() || url.password().is_some() {
         return refused("it holds a user name or password");
@@ -135,7 +141,9 @@ fn check_url(url: &Url, allow_private: bool) -> Result<(), FetchError> {
         "http" if allow_private => return refused("http is for loopback only"),
         _ => return refused("it is not https"),
     }
-    if address.is_some_and(|address| !place(address).is_allowed(allow_private)) {
+    // The name of this machine needs no resolver to be known (RFC 6761 §6.3).
+    let is_here = is_loopback || url.host_str().is_some_and(|name| name.ends_with(".localhost"));
+    if (is_here && !allow_private) || address.is_some_and(|address| !place(address).is_allowed(allow_private)) {
         return refused("its address is not a public one");
     }
     Ok(())
@@ -246,6 +254,8 @@ mod tests {
             "https://169.254.169.254/",
             "https://10.0.0.1/",
             "http://localhost/",
+            "https://localhost/",
+            "https://x.localhost/",
             "data:application/json,{}",
         ] {
             assert!(check(url, false).is_err(), "{url}");

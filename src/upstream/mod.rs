@@ -1,5 +1,6 @@
 //! THE USER'S IDENTITY PROVIDERS, and every other document fetched from elsewhere: the only user of reqwest.
 
 mod addresses;
+pub mod client_metadata;
 pub mod discovery;
 pub mod fetch;

@@ -431,3 +431,69 @@ fn a_consent_that_a_file_declares_is_not_revoked_behind_the_files_back() {
     assert!(ended.err.contains("is declared: client records-backend has consent = \"admin\""), "{}", ended.err);
     assert_eq!(serde_json::from_str::<Value>(&desk.ok(&["consent", "list", "--json"])).unwrap(), listed);
 }
+
+#[tokio::test]
+async fn a_well_known_client_is_registered_by_its_name_with_the_date_of_what_is_known() {
+    let desk = Desk::furnished();
+    let ended = desk.run(&["client", "add", "--preset", "claude", "--resource", "records:records.read"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.contains("https://claude.ai/oauth/mcp-oauth-client-metadata"), "{ended:?}");
+    assert!(ended.err.contains("Claude, as of 20"), "{ended:?}");
+    let shown = desk.json(&["client", "show", "https://claude.ai/oauth/mcp-oauth-client-metadata"]);
+    assert_eq!((&shown["assurance"], &shown["authentication"]), (&json!("vetted"), &json!("none")));
+    assert_eq!(shown["resources"], json!({"records": ["records.read"]}));
+    assert!(shown["redirect_uris"].as_array().unwrap().contains(&json!("https://claude.ai/api/mcp/auth_callback")));
+    let cursor = desk.json(&["client", "add", "--preset", "cursor"]);
+    let id = cursor["client_id"].as_str().unwrap();
+    assert!(id.starts_with("cursor_") && id.len() > 20, "an id that nobody guesses: {id}");
+    for preset in ["chatgpt", "codex", "claude-code", "vscode"] {
+        desk.ok(&["client", "add", "--preset", preset]);
+    }
+    desk.ok(&["client", "add", "our-cursor", "--preset", "cursor", "--name", "Cursor of ours"]);
+    let refused = desk.refused(&["client", "add", "another", "--preset", "chatgpt"]);
+    assert!(refused.contains("ChatGPT has an id of its own: https://chatgpt.com/"), "{refused}");
+    let ended = desk.run(&["client", "add", "--preset", "chatgtp"]);
+    assert!(ended.code == 2 && ended.err.contains("there are chatgpt, codex"), "{ended:?}");
+    let ended = desk.run(&["client", "add", "--preset", "claude", "--redirect-uri", "https://evil.example/"]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+}
+
+#[tokio::test]
+async fn clients_that_registered_themselves_are_listed_shown_suspended_and_removed() {
+    let desk = Desk::furnished();
+    let store = desk.store().await;
+    let client = json!({
+        "id": "dcr_1", "name": "Claude\u{202e}", "authentication": "none", "grants": ["authorization_code"],
+        "redirect_uris": ["https://app.example/cb"],
+    });
+    let stored = procura::domain::dynamic_client::DynamicClient {
+        client: serde_json::from_value(client).unwrap(),
+        assurance: procura::domain::client::Assurance::SelfAsserted,
+        other_authentication: Vec::new(),
+        metadata: "{}".to_owned(),
+        secret_hash: Some("$argon2id$hash".to_owned()),
+        registration_token_digest: Some("digest".to_owned()),
+        created_at: 1_800_000_000,
+        last_used_at: None,
+        fetched_at: None,
+        fresh_until: None,
+        suspended_at: None,
+    };
+    assert!(store.insert_dynamic_client(&stored).await.unwrap());
+    store.close().await;
+    assert!(!desk.ok(&["client", "list"]).contains("dcr_1"));
+    let listed = desk.ok(&["client", "list", "--registered"]);
+    assert!(listed.contains("dcr_1") && listed.contains("self_asserted") && !listed.contains('\u{202e}'), "{listed}");
+    let shown = desk.ok(&["client", "show", "dcr_1"]);
+    assert!(shown.contains("https://app.example/cb") && !shown.contains("argon2id") && !shown.contains("digest"));
+    let shown = desk.ok(&["client", "show", "dcr_1", "--json"]);
+    assert!(!shown.contains("argon2id") && !shown.contains("digest"), "{shown}");
+    assert_eq!(desk.ok(&["client", "suspend", "dcr_1"]), "~ client dcr_1: suspended");
+    assert_eq!(desk.ok(&["client", "suspend", "dcr_1"]), "nothing to change");
+    assert!(desk.json(&["client", "show", "dcr_1"])["suspended_at"].is_number());
+    assert_eq!(desk.ok(&["client", "resume", "dcr_1"]), "~ client dcr_1: resumed");
+    assert!(desk.refused(&["client", "rotate-secret", "dcr_1"]).contains("no client dcr_1 is registered"));
+    assert_eq!(desk.ok(&["client", "remove", "dcr_1"]), "- client dcr_1");
+    assert!(desk.refused(&["client", "remove", "dcr_1"]).contains("no client dcr_1 is registered"));
+    assert_eq!(desk.events().await[0].client.as_ref().unwrap().as_str(), "dcr_1");
+}

@@ -118,15 +118,33 @@ fn an_unknown_key_stops_the_start_with_the_nearest_known_one() {
 }
 
 #[test]
-fn what_a_later_version_will_know_is_refused_and_not_ignored() {
-    assert_eq!(
-        problem("[registration]\ndynamic = true"),
-        "procura.toml:1: section `registration` is not supported by this version"
-    );
-    assert_eq!(
-        problem_of("PROCURA_REGISTRATION__DYNAMIC", "true"),
-        "PROCURA_REGISTRATION__DYNAMIC: is not supported by this version"
-    );
+fn who_may_register_is_told_in_words_and_a_token_goes_with_the_word_that_asks_for_it() {
+    use procura::config::DynamicRegistration;
+    let registration = |text: &str| load(&format!("[registration]\n{text}"), &[]).unwrap().registration;
+    let default = load("", &[]).unwrap().registration;
+    assert_eq!((default.dynamic, default.metadata_documents), (DynamicRegistration::On, true));
+    assert_eq!(default.private_use_redirect_uris, ["cursor://anysphere.cursor-mcp/oauth/callback"]);
+    assert_eq!((default.per_minute, default.unused_hours, default.idle_days), (20, 24, 90));
+    assert_eq!(registration("dynamic = \"off\"").dynamic, DynamicRegistration::Off);
+    assert!(!registration("metadata_documents = \"off\"").metadata_documents);
+    let lists = load("", &[("PROCURA_REGISTRATION__ALLOW", "claude.ai, https://chatgpt.com/oauth/client.json")]);
+    assert_eq!(lists.unwrap().registration.allow, ["claude.ai", "https://chatgpt.com/oauth/client.json"]);
+    for (text, part) in [
+        ("dynamic = true", "`registration.dynamic` must be a text, and is true or false"),
+        ("dynamic = \"yes\"", "must be \"on\" or \"off\" or \"token\""),
+        ("dynamic = \"token\"", "`registration.initial_access_token` is required with"),
+        ("initial_access_token = \"aaaaaaaaaaaaaaaaaaaaaaaa\"", "is asked for only with"),
+        ("dynamic = \"token\"\ninitial_access_token = \"hunter2\"", "must be 20 or more"),
+        ("allow = [\"https://Claude.ai/x\"]", "must be hosts such as"),
+        ("deny = [\"*.evil.example\"]", "must be hosts such as"),
+        ("allow = \"claude.ai\"", "must be an array of texts"),
+        ("private_use_redirect_uris = [\"https://a.example/\"]", "needs no permission"),
+        ("private_use_redirect_uris = [\"javascript:alert(1)\"]", "a browser would run"),
+        ("idle_days = 0", "from 1 to 3650"),
+    ] {
+        let problem = problem(&format!("[registration]\n{text}"));
+        assert!(problem.contains(part) && !problem.contains("hunter2"), "{problem}");
+    }
 }
 
 #[test]

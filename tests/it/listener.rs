@@ -153,7 +153,12 @@ impl Marked {
     pub(crate) fn answered(&self, headers: &impl Debug, text: &str) {
         let mut rest = text.to_owned();
         if let Ok(Value::Object(body)) = serde_json::from_str(text) {
-            for (member, what) in [("access_token", "a token of ours"), ("consent_uri", "a consent link")] {
+            for (member, what) in [
+                ("access_token", "a token of ours"),
+                ("consent_uri", "a consent link"),
+                ("client_secret", "a client secret"),
+                ("registration_access_token", "a registration access token"),
+            ] {
                 if let Some(value) = body.get(member).and_then(Value::as_str) {
                     self.mark(what, value.rsplit('/').next().unwrap_or_default());
                     rest = rest.replace(value, "");

@@ -253,6 +253,7 @@ fn everything() -> Granted {
         release_claims: vec![ReleasedClaim::Roles, ReleasedClaim::Groups, ReleasedClaim::Email],
         may_exchange_to: Vec::new(),
         clients: Vec::new(),
+        open_to: Vec::new(),
         scopes: Vec::new(),
     };
     let attributes = UserAttributes {
@@ -319,6 +320,7 @@ fn the_page_of_metrics_has_every_metric_with_its_labels() {
     metrics.count_exchange("granted", "granted", Duration::ZERO);
     metrics.count_issued(GrantType::TokenExchange);
     metrics.count_client_auth_failure("client_secret_basic", "client_secret_wrong");
+    metrics.count_registration("dynamic", "ok");
     metrics.count_cleanup(&[("used_token", 1)]);
     let gauges = Gauges {
         providers: vec![ProviderGauges {

@@ -1,7 +1,7 @@
 //! Gate 9: the user agreed that this client may have these scopes at this backend.
 
 use super::subject::ValidSubject;
-use super::{Cut, Exchange, Gate, Question, ReasonCode, Refusal, Trace};
+use super::{Cut, Delegation, Gate, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::ConsentMode;
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::names::{ClientId, ResourceId, UserId};
@@ -31,7 +31,7 @@ pub(super) struct Agreed<'a> {
 /// A token rests on one consent record: of the live ones, the one that covers most, the user's own first.
 pub(super) fn agreed<'a>(
     question: &Question<'_>,
-    exchange: Exchange<'a>,
+    asked: Delegation<'a>,
     subject: &ValidSubject<'_>,
     resource: &Resource,
     scopes: ScopeSet,
@@ -45,7 +45,7 @@ pub(super) fn agreed<'a>(
     let client = &question.client.client.id;
     let concerns =
         |consent: &&Consent| consent.client == *client && consent.resource == resource.id && consent.speaks_for(user);
-    let all: Vec<&Consent> = exchange.consents.iter().filter(concerns).collect();
+    let all: Vec<&Consent> = asked.consents.iter().filter(concerns).collect();
     let covered = |consent: &Consent| scopes.iter().filter(|scope| consent.scopes.contains(scope)).count();
     let best = all
         .iter()

@@ -29,6 +29,10 @@ const GIVEN_ELSEWHERE: &[ReasonCode] = &[
     ReasonCode::ClientSecretWrong,
     ReasonCode::ClientAssertionInvalid,
     ReasonCode::ClientAssertionReplayed,
+    ReasonCode::ClientDocumentInvalid,
+    ReasonCode::ClientDocumentUnavailable,
+    ReasonCode::ClientNotLetIn,
+    ReasonCode::RegistrationsTooMany,
     ReasonCode::ClientCheckBusy,
     ReasonCode::ClientKeysUnavailable,
     // Verification of the subject token.

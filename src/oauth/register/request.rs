@@ -1,0 +1,73 @@
+//! How requests at `/register` are read.
+
+use super::answer::Problem;
+use crate::app::{App, SecretVerdict};
+use crate::domain::dynamic_client::DynamicClient;
+use crate::tokens::json;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, header};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use tokio::sync::SemaphorePermit;
+
+/// The largest body.
+const BODY_BYTES: usize = 16 * 1024;
+
+/// The body, within its bounds.
+pub(super) async fn read(app: &App, body: Body) -> Result<Bytes, Problem> {
+    let at_most = match app.config.limits.request_seconds {
+        0 => Duration::MAX,
+        seconds => Duration::from_secs(u64::from(seconds)) / 2,
+    };
+    let read = tokio::time::timeout(at_most, to_bytes(body, BODY_BYTES)).await.map_err(|_| Problem::too_slow())?;
+    read.map_err(|error| {
+        let source = std::error::Error::source(&error);
+        let is_too_large = source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
+        if is_too_large { Problem::too_large() } else { Problem::body("The request body did not arrive whole.") }
+    })
+}
+
+/// A place among the requests that are worked on, if what comes of this one can be recorded.
+pub(super) fn admit(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
+    let place = app.in_flight.try_acquire().map_err(|_| Problem::unavailable("too many requests at once"))?;
+    app.audit.admit().map_err(Problem::unavailable)?;
+    if app.is_behind() {
+        return Err(Problem::unavailable("what changed in the database could not be taken in"));
+    }
+    Ok(place)
+}
+
+/// The one JSON object in the body.
+pub(super) fn members(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::body("The Content-Type is not application/json."));
+    }
+    json::plain_object(body).map_err(|_| Problem::body("The body is not one JSON object without repeated members."))
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 §2.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// A secret that is sent along with a change must be the client's own (RFC 7592 §2.2).
+pub(super) async fn same_secret(
+    app: &App,
+    client: &DynamicClient,
+    members: &Map<String, Value>,
+    now: i64,
+) -> Result<(), Problem> {
+    let Some(sent) = members.get("client_secret").and_then(Value::as_str) else { return Ok(()) };
+    let snapshot = app.snapshot();
+    let live = app.clients.secrets_of(&app.store, &snapshot, client.id()).await.map_err(Problem::unavailable)?;
+    match app.secret_check.check(&app.secrets_key, client.id(), &live, sent, now).await {
+        SecretVerdict::Right(_) => Ok(()),
+        SecretVerdict::Wrong => Err(Problem::body("client_secret is not that of the client")),
+        SecretVerdict::Busy => Err(Problem::unavailable("too many secrets are being checked")),
+    }
+}
