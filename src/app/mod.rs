@@ -9,6 +9,7 @@ pub mod metrics;
 mod secret_check;
 mod snapshot;
 mod upkeep;
+mod uses;
 
 pub use caches::{ConsentCache, ConsentHandles, UserCache};
 pub use client_documents::ResolveError;
@@ -17,6 +18,7 @@ pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
 pub use secret_check::{SecretCheck, SecretVerdict};
 pub use snapshot::Snapshot;
+pub use uses::ConsentUses;
 
 use crate::audit::writer::AuditWriter;
 use crate::clock::Clock;
@@ -79,6 +81,8 @@ pub struct App {
     pub metrics: Metrics,
     /// Consents of users seen lately.
     pub consents: ConsentCache,
+    /// How often consents are used.
+    pub uses: ConsentUses,
     /// Clients wherever they are known from.
     pub clients: ClientDirectory,
     /// Users seen lately.
@@ -125,6 +129,7 @@ impl App {
             clients,
             metrics: Metrics::default(),
             consents: ConsentCache::new(versions.consents),
+            uses: ConsentUses::default(),
             users: UserCache::new(),
             consent_handles: ConsentHandles::new(&secrets_key),
             grant_tokens: GrantTokens::new(&secrets_key),

@@ -1,6 +1,7 @@
 //! The server's configuration: file and environment, checked once into final types.
 
 mod issuer;
+mod organisation;
 mod registration;
 mod secrets_key;
 mod settings;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(crate) use issuer::is_loopback;
+pub use organisation::{Logo, Organisation};
 pub use registration::{DynamicRegistration, RegistrationSettings};
 pub use settings::KNOWN_KEYS;
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub secrets_key: Option<SecretString>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// `[organisation]`.
+    pub organisation: Organisation,
     /// `[tokens]`.
     pub tokens: TokenSettings,
     /// `[keys]`.
@@ -159,6 +163,7 @@ impl fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("admin_listen", &self.admin_listen)
             .field("trusted_proxies", &self.trusted_proxies)
+            .field("organisation", &self.organisation)
             .field("tokens", &self.tokens)
             .field("keys", &self.keys)
             .field("policy_default", &self.policy_default)
@@ -192,6 +197,7 @@ impl Config {
             })
         });
         let config = Self {
+            organisation: organisation::of(&settings, &issuer)?,
             issuer,
             listen,
             admin_listen,

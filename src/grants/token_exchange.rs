@@ -90,6 +90,7 @@ pub async fn exchange(
             if let Some(user) = &user {
                 app.users.told(user);
             }
+            app.uses.count(granted.grant_id.as_deref(), now);
             Ok(Issued {
                 access_token: minted.token,
                 grant: GrantType::TokenExchange,
@@ -176,6 +177,7 @@ async fn consent_link(app: &App, needed: &ConsentNeeded, now: i64) -> Result<Con
         scopes: needed.scopes.clone(),
         created_at: now,
         expires_at: window.saturating_add(1).saturating_mul(WINDOW_SECONDS).saturating_add(CONSENT_LINK_SECONDS),
+        answer: None,
     };
     let handle = app.consent_handles.issue(&app.store, &request, window).await?;
     Ok(ConsentLink { uri: format!("{}/consent/{handle}", app.config.issuer), expires_in: CONSENT_LINK_SECONDS })

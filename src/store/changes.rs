@@ -59,6 +59,13 @@ const GRANT_CONSENT: &str = "INSERT INTO consent
     SELECT $1, $2, known.id, resource.id, $5, $6, $7, $8, $9, $10, $11
     FROM (SELECT id FROM client WHERE id = $3 UNION SELECT id FROM dynamic_client WHERE id = $3) AS known, resource
     WHERE resource.id = $4";
+const NARROW_CONSENT: &str = "UPDATE consent SET scopes = $3 WHERE id = $1 AND scopes = $2 AND revoked_at IS NULL";
+const SHORTEN_CONSENT: &str = "UPDATE consent SET expires_at = $2 WHERE id = $1 AND revoked_at IS NULL
+    AND (expires_at IS NULL OR expires_at > $2)";
+const PAUSE_CONSENT: &str =
+    "UPDATE consent SET paused_at = COALESCE(paused_at, $2) WHERE id = $1 AND revoked_at IS NULL";
+const RESUME_CONSENT: &str = "UPDATE consent SET paused_at = NULL WHERE id = $1 AND revoked_at IS NULL";
+const ANSWER_REQUEST: &str = "UPDATE consent_request SET outcome = $2, decided_at = $3 WHERE handle_digest = $1";
 const REVOKE_CONSENT: &str = "UPDATE consent SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
 
 /// Which versions a change touches: 1 for each.
@@ -81,7 +88,13 @@ pub(super) fn touched_by(changes: &[Change]) -> Versions {
                 touched.registry = 1;
                 touched.consents = 1;
             }
-            Change::GrantConsent(_) | Change::RevokeConsent(_) => touched.consents = 1,
+            Change::GrantConsent(_)
+            | Change::RevokeConsent(_)
+            | Change::NarrowConsent { .. }
+            | Change::ShortenConsent { .. }
+            | Change::PauseConsent(_)
+            | Change::ResumeConsent(_) => touched.consents = 1,
+            Change::AnswerConsentRequest { .. } => {}
         }
     }
     touched
@@ -132,6 +145,24 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
             // What rested on it does not come to life again by a later agreement.
             Step::new(REVOKE_OF_CONSENT, [id.as_str().into(), now.into()]),
         ],
+        Change::NarrowConsent { id, before, scopes } => {
+            let values = [id.as_str().into(), before.to_string().into(), scopes.to_string().into()];
+            vec![Step::new(NARROW_CONSENT, values).or_reject(no_such_consent(id))]
+        }
+        Change::ShortenConsent { id, expires_at } => {
+            let values = [id.as_str().into(), (*expires_at).into()];
+            vec![Step::new(SHORTEN_CONSENT, values).or_reject(no_such_consent(id))]
+        }
+        Change::PauseConsent(id) => {
+            vec![Step::new(PAUSE_CONSENT, [id.as_str().into(), now.into()]).or_reject(no_such_consent(id))]
+        }
+        Change::ResumeConsent(id) => {
+            vec![Step::new(RESUME_CONSENT, [id.as_str().into()]).or_reject(no_such_consent(id))]
+        }
+        Change::AnswerConsentRequest { handle_digest, answer } => {
+            let values = [handle_digest.as_str().into(), answer.as_str().into(), now.into()];
+            vec![Step::new(ANSWER_REQUEST, values).or_reject("there is no such consent request any more")]
+        }
     }
 }
 
@@ -212,4 +243,8 @@ fn is_a_client(id: &ClientId) -> Step {
 
 fn no_client(id: &ClientId) -> String {
     format!("there is no client {id}")
+}
+
+fn no_such_consent(id: &str) -> String {
+    format!("consent {id} is not there, or not as it was")
 }

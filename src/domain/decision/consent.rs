@@ -56,7 +56,9 @@ pub(super) fn agreed<'a>(
         let detail = format!("user {user} has not agreed to {scopes} at {} for {client}", resource.id);
         let consent =
             ConsentNeeded { user: user.clone(), client: client.clone(), resource: resource.id.clone(), scopes };
-        return Err(Refusal { consent: Some(Box::new(consent)), ..Refusal::new(reason, detail) });
+        // A user who pauses a client is not asked again until they let it go on.
+        let consent = (reason != ReasonCode::ConsentPaused).then(|| Box::new(consent));
+        return Err(Refusal { consent, ..Refusal::new(reason, detail) });
     };
     let (scopes, missing) = scopes.partition(|scope| consent.scopes.contains(scope));
     let dropped: Vec<Cut> =
@@ -90,6 +92,7 @@ fn why_none(all: &[&Consent], scopes: &ScopeSet, now: i64) -> ReasonCode {
         .max_by_key(|consent| consent.granted_at);
     match newest {
         Some(consent) if consent.revoked_at.is_some() => ReasonCode::ConsentRevoked,
+        Some(consent) if consent.is_kept(now) => ReasonCode::ConsentPaused,
         Some(_) => ReasonCode::ConsentExpired,
         None => ReasonCode::ConsentMissing,
     }
