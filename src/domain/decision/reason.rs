@@ -522,10 +522,6 @@ reasons! {
         "The user has to agree first; show them the consent_uri.",
         "The consent was taken back.",
         "Show the user the consent_uri.";
-    ConsentPaused = "consent_paused", Consent, AccessDenied,
-        "The user does not let this client act for now.",
-        "The user paused the client on their account page.",
-        "Wait until the user lets it go on, at /account; there is nothing to agree to.";
     ConsentDenied = "consent_denied", Consent, AccessDenied,
         "The user said no.",
         "The user chose not to allow it on the consent page.",
@@ -542,6 +538,10 @@ reasons! {
         "The identity provider did not sign the user in as was asked.",
         "After a new sign-in the acr or the auth_time still is not what the request or the backend wants.",
         "See what the identity provider can do, and what the client asks for in acr_values and max_age.";
+    ConsentPaused = "consent_paused", Consent, AccessDenied,
+        "The user does not let this client act for now.",
+        "The user paused the client on their account page.",
+        "Wait until the user lets it go on, at /account; there is nothing to agree to.";
 
     // 10: policy
     PolicyNotPermitted = "policy_not_permitted", Policy, AccessDenied,
