@@ -103,9 +103,8 @@ mod tests {
     #[test]
     fn a_form_of_another_site_is_told_by_what_the_browser_says() {
         let is_ours = |pairs: &[(&'static str, &'static str)]| {
-            let pairs = pairs.iter().map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            });
+            let pairs =
+                pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             is_from_here("https://auth.example.com/t1", &pairs.collect())
         };
         for ours in [

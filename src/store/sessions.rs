@@ -65,12 +65,7 @@ impl Store {
     }
 
     /// Replaces what a session holds; nothing happens if it has been ended. Its end stays.
-    pub async fn save_session(
-        &self,
-        digest: &str,
-        document: &str,
-        sign_in: Option<&SignIn>,
-    ) -> Result<(), StoreError> {
+    pub async fn save_session(&self, digest: &str, document: &str, sign_in: Option<&SignIn>) -> Result<(), StoreError> {
         let [idp, idp_sub, idp_session, user] = columns(sign_in);
         let values = [digest.into(), document.into(), idp, idp_sub, idp_session, user];
         self.commit(vec![Step::new(SAVE, values)]).await.map(|_| ())
@@ -103,12 +98,7 @@ impl Store {
         now: i64,
     ) -> Result<bool, StoreError> {
         let idp = logout.idp.as_str();
-        let mut steps = vec![super::replay::use_step(
-            "logout_token",
-            &[idp],
-            &logout.jti,
-            logout.expires_at,
-        )];
+        let mut steps = vec![super::replay::use_step("logout_token", &[idp], &logout.jti, logout.expires_at)];
         match (&logout.idp_session, &logout.idp_sub) {
             (Some(session), sub) => {
                 if let Some(sub) = sub {
