@@ -1,5 +1,6 @@
 //! Sessions of browsers, and what identity providers said has ended.
 
+use super::grant_families::{REVOKE_OF_SESSION, REVOKE_OF_USER};
 use super::sql::{Step, Value, searchable};
 use super::{Store, StoreError, Versions};
 use crate::domain::event::AuditEvent;
@@ -17,10 +18,6 @@ const DELETE: &str = "DELETE FROM browser_session WHERE digest = $1";
 
 const END_SESSION: &str = "DELETE FROM browser_session WHERE idp = $1 AND idp_sub = $2 AND idp_session = $3";
 const END_USER: &str = "DELETE FROM browser_session WHERE idp = $1 AND idp_sub = $2";
-const END_FAMILIES_OF_SESSION: &str = "UPDATE grant_family SET revoked_at = $3, revoked_because = 'backchannel_logout'
-    WHERE idp = $1 AND idp_session = $2 AND revoked_at IS NULL";
-const END_FAMILIES_OF_USER: &str = "UPDATE grant_family SET revoked_at = $3, revoked_because = 'backchannel_logout'
-    WHERE user_id = $2 AND idp = $1 AND revoked_at IS NULL";
 const NOTE_END: &str = "INSERT INTO ended_session (id, idp, idp_sub, idp_session, ended_at, ends_at)
     VALUES ($1, $2, $3, $4, $5, $6)";
 const OWNER_OF_SESSION: &str = "SELECT idp_sub FROM browser_session WHERE idp = $1 AND idp_session = $2
@@ -29,6 +26,9 @@ const OWNER_OF_SESSION: &str = "SELECT idp_sub FROM browser_session WHERE idp = 
 const HAS_ENDED: &str = "SELECT
     (SELECT COUNT(*) FROM ended_session WHERE idp = $1 AND idp_session = $3) +
     (SELECT COUNT(*) FROM ended_session WHERE idp = $1 AND idp_sub = $2 AND idp_session IS NULL AND ended_at >= $4)";
+
+/// Why the families of a session, or of a user, are revoked.
+const BECAUSE: &str = "backchannel_logout";
 
 /// For how long it is remembered that something ended, in seconds: 30 days, longer than any token we take lives.
 const REMEMBERED_SECONDS: i64 = 30 * 86_400;
@@ -104,13 +104,14 @@ impl Store {
                 if let Some(sub) = sub {
                     steps.push(Step::new(END_SESSION, [idp.into(), text(sub), text(session)]));
                 }
-                steps.push(Step::new(END_FAMILIES_OF_SESSION, [idp.into(), text(session), now.into()]));
+                let values = [idp.into(), text(session), now.into(), BECAUSE.into()];
+                steps.push(Step::new(REVOKE_OF_SESSION, values));
             }
             (None, Some(sub)) => steps.push(Step::new(END_USER, [idp.into(), text(sub)])),
             (None, None) => {}
         }
         if let (None, Some(user)) = (&logout.idp_session, &logout.user) {
-            steps.push(Step::new(END_FAMILIES_OF_USER, [idp.into(), text(user), now.into()]));
+            steps.push(Step::new(REVOKE_OF_USER, [text(user), now.into(), BECAUSE.into()]));
         }
         steps.push(Step::new(
             NOTE_END,
