@@ -116,7 +116,7 @@ impl Running {
 /// Every public route on one page.
 pub fn public_router(app: &Arc<App>) -> Router {
     let path = issuer_path(&app.config.issuer);
-    let ours = oauth::routes().merge(pages::routes());
+    let ours = oauth::routes().merge(pages::routes(app));
     let placed = if path.is_empty() { ours } else { Router::new().nest(path, ours) };
     let router = placed
         .merge(oauth::root_routes(path))

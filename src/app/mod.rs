@@ -29,6 +29,7 @@ use crate::tokens::issuer_keys::IssuerKeys;
 use crate::tokens::signing_keys::SigningKeys;
 use crate::tokens::verify::Verifier;
 use crate::upstream::fetch::Fetcher;
+use crate::upstream::login::LoginProviders;
 use arc_swap::ArcSwap;
 use metrics::Metrics;
 use std::pin::pin;
@@ -75,6 +76,8 @@ pub struct App {
     pub secrets_key: SecretsKey,
     /// The keys of providers and clients.
     pub issuer_keys: IssuerKeys,
+    /// Where users sign in.
+    pub login_providers: LoginProviders,
     /// Where events are handed in.
     pub audit: AuditWriter,
     /// What is counted.
@@ -126,6 +129,7 @@ impl App {
         Ok(Arc::new(Self {
             issuer_keys: IssuerKeys::new(Fetcher::new(FETCH_TIMEOUT, FETCH_BYTES))
                 .with_loopback_clients(clients.allows_loopback()),
+            login_providers: LoginProviders::new(Fetcher::new(FETCH_TIMEOUT, FETCH_BYTES)),
             clients,
             metrics: Metrics::default(),
             consents: ConsentCache::new(versions.consents),

@@ -47,6 +47,8 @@ pub struct Config {
     pub policy_default: PolicyDefault,
     /// `[registration]`.
     pub registration: RegistrationSettings,
+    /// `[sessions] lifetime_seconds`: how long a user stays signed in in a browser; 28800.
+    pub session_lifetime_seconds: u32,
     /// `[limits]`.
     pub limits: LimitSettings,
     /// `[audit]`.
@@ -168,6 +170,7 @@ impl fmt::Debug for Config {
             .field("keys", &self.keys)
             .field("policy_default", &self.policy_default)
             .field("registration", &self.registration)
+            .field("session_lifetime_seconds", &self.session_lifetime_seconds)
             .field("limits", &self.limits)
             .field("audit", &self.audit)
             .field("log", &self.log)
@@ -221,6 +224,7 @@ impl Config {
                 &[("permit", PolicyDefault::Permit), ("explicit", PolicyDefault::Explicit)],
             )?,
             registration: registration::of(&settings)?,
+            session_lifetime_seconds: settings.number("sessions.lifetime_seconds", 28_800, 300..=604_800)?,
             limits: LimitSettings {
                 body_bytes: settings.number("limits.body_bytes", 65_536, 0..=16_777_216)?,
                 request_seconds: settings.number("limits.request_seconds", 15, 0..=3600)?,

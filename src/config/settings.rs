@@ -32,6 +32,7 @@ pub const KNOWN_KEYS: &[&str] = &[
     "keys.rotate_after_days",
     "keys.publish_before_use_seconds",
     "policy.default",
+    "sessions.lifetime_seconds",
     "registration.dynamic",
     "registration.initial_access_token",
     "registration.metadata_documents",

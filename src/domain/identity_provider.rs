@@ -139,10 +139,15 @@ pub struct ClaimPointers {
 pub struct Login {
     /// Our `client_id` there.
     pub client_id: String,
-    /// The environment variable that holds our secret there; the secret itself is never in the registry.
-    pub client_secret_env: String,
+    /// The environment variable that holds our secret there; the secret itself is never in the registry. Absent: we are
+    /// a public client there, and PKCE alone protects the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_secret_env: Option<String>,
     /// What to ask for.
     pub scopes: Vec<String>,
+    /// Claims of the ID token that must have exactly this text, for example `hd` or `tid` of a multi-tenant provider.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub required_claims: BTreeMap<String, String>,
 }
 
 /// An identity provider as declared in the registry file.

@@ -1,6 +1,7 @@
 //! WHAT PEOPLE SEE: pages without script, with one stylesheet.
 
 mod account;
+mod backchannel;
 mod connect;
 mod consent;
 mod consent_view;
@@ -9,6 +10,7 @@ mod form;
 mod layout;
 mod leave;
 mod login;
+mod logout;
 mod posted;
 mod session;
 mod who;
@@ -16,12 +18,15 @@ mod words;
 
 use crate::app::App;
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::sync::Arc;
 
 /// Every route of this folder, below the path of the issuer.
-pub fn routes() -> Router<Arc<App>> {
+pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
+        .route("/login", post(login::choose))
+        .route("/callback/{idp}", get(login::callback))
+        .route("/logout", get(logout::ask).post(logout::end))
         .route("/consent/{handle}", get(consent::show).post(consent::decide))
         .route("/consent/{handle}/status", get(consent::status))
         .route("/account", get(account::show))
@@ -30,6 +35,10 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/account/events", get(account::events))
         .route("/account/events.jsonl", get(account::json_lines))
         .route("/account/events.csv", get(account::csv))
+        .layer(session::layer(app))
+        // From here on without a session.
+        .route("/logged-out", get(logout::after))
+        .route("/backchannel-logout/{idp}", post(backchannel::logout))
         .route("/static/procura.css", get(layout::stylesheet))
         .route("/static/logo", get(layout::logo))
 }

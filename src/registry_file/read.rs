@@ -30,7 +30,7 @@ pub(super) const IDENTITY_PROVIDER_KEYS: &[&str] = &[
     "claims",
     "subject_token",
 ];
-pub(super) const LOGIN_KEYS: &[&str] = &["client_id", "client_secret_env", "scopes"];
+pub(super) const LOGIN_KEYS: &[&str] = &["client_id", "client_secret_env", "scopes", "required_claims"];
 pub(super) const CLAIMS_KEYS: &[&str] = &["roles", "groups", "email", "name"];
 pub(super) const SUBJECT_TOKEN_KEYS: &[&str] =
     &["type", "audiences", "clients", "max_age_seconds", "scope", "required_claims", "single_use"];
@@ -195,9 +195,13 @@ fn identity_provider(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Id
 
 fn login(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Login> {
     let client_id = table.required(reader, "client_id");
-    let client_secret_env = table.required(reader, "client_secret_env");
     let scopes = table.required(reader, "scopes");
-    Some(Login { client_id: client_id?, client_secret_env: client_secret_env?, scopes: scopes? })
+    Some(Login {
+        client_secret_env: table.optional(reader, "client_secret_env"),
+        required_claims: table.optional(reader, "required_claims").unwrap_or_default(),
+        client_id: client_id?,
+        scopes: scopes?,
+    })
 }
 
 fn subject_token(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<SubjectTokenRule> {

@@ -139,7 +139,7 @@ fn identity_provider(rules: &mut Rules<'_>, idp: &IdentityProvider) {
             name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 && name.starts_with(|first: char| !first.is_ascii_digit())
         };
-        if !is_variable(&login.client_secret_env) {
+        if login.client_secret_env.as_deref().is_some_and(|name| !is_variable(name)) {
             let problem = "`login.client_secret_env` is the name of a variable, not the secret itself";
             rules.problem("/login/client_secret_env", problem);
         }

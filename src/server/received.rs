@@ -67,7 +67,7 @@ fn too_slow() -> Response {
 
 /// Routes by their pattern below the issuer's path, as a fixed set of labels.
 fn known(pattern: &str) -> &'static str {
-    const ROUTES: [&str; 13] = [
+    const ROUTES: [&str; 18] = [
         "/token",
         "/register",
         "/.well-known/jwks.json",
@@ -76,6 +76,11 @@ fn known(pattern: &str) -> &'static str {
         "/.well-known/oauth-protected-resource",
         "/consent",
         "/account",
+        "/login",
+        "/callback",
+        "/backchannel-logout",
+        "/logout",
+        "/logged-out",
         "/static/logo",
         "/static/procura.css",
         "/healthz",

@@ -22,6 +22,7 @@ mod grant_families;
 mod keys;
 mod registry;
 mod replay;
+mod sessions;
 mod users;
 mod uses;
 mod watch;
@@ -37,6 +38,7 @@ use crate::domain::scope::ScopeSet;
 use std::collections::HashSet;
 
 pub use connection::ServerLock;
+pub use sessions::ProviderLogout;
 
 /// The writer of the chain that changes by administrators are in.
 pub const ADMINISTRATION_WRITER: &str = "admin";

@@ -15,7 +15,7 @@ const CLOCK_MAY_JUMP_BACK_SECONDS: i64 = 600;
 /// How many rows go in one transaction: few enough that nobody waits for it.
 const PURGE_BATCH: u64 = 500;
 /// The tables that are swept, each with the statement that deletes a batch.
-const PURGES: [(&str, &str); 4] = [
+const PURGES: [(&str, &str); 6] = [
     (
         "used_token",
         "DELETE FROM used_token WHERE digest IN
@@ -35,6 +35,16 @@ const PURGES: [(&str, &str); 4] = [
         "grant_family",
         "DELETE FROM grant_family WHERE id IN
         (SELECT id FROM grant_family WHERE ends_at <= $1 - 86400 ORDER BY ends_at LIMIT $2)",
+    ),
+    (
+        "browser_session",
+        "DELETE FROM browser_session WHERE digest IN
+        (SELECT digest FROM browser_session WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2)",
+    ),
+    (
+        "ended_session",
+        "DELETE FROM ended_session WHERE id IN
+        (SELECT id FROM ended_session WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2)",
     ),
 ];
 
@@ -57,6 +67,17 @@ impl Store {
         self.use_token("subject_token", &[idp.as_str(), client.as_str()], jti, expires_at).await
     }
 
+    /// Remembers that a form was sent, by the random id in it; false if it was sent before. Decided by the database.
+    pub async fn use_form(&self, id: &str, expires_at: i64) -> Result<bool, StoreError> {
+        self.use_token("form", &[], id, expires_at).await
+    }
+
+    /// Remembers that somebody came back from a provider with this `state`; false if somebody did before. Decided by the
+    /// database.
+    pub async fn use_login_state(&self, state: &str, expires_at: i64) -> Result<bool, StoreError> {
+        self.use_token("login_state", &[], state, expires_at).await
+    }
+
     async fn use_token(
         &self,
         kind: &'static str,
@@ -64,14 +85,10 @@ impl Store {
         jti: &str,
         expires_at: i64,
     ) -> Result<bool, StoreError> {
-        // Only the jti may hold a line break, and it is last: two different uses have different texts.
-        let digest = secrets::digest(&format!("{kind}\n{}\n{jti}", presented_by.join("\n")));
-        let remembered_until = expires_at.saturating_add(CLOCK_MAY_JUMP_BACK_SECONDS);
-        let step = Step::new(USE_TOKEN, [digest.into(), kind.into(), remembered_until.into()]);
-        self.commit(vec![step.or_yield()]).await
+        self.commit(vec![use_step(kind, presented_by, jti, expires_at)]).await
     }
 
-    /// Deletes what has ended: used tokens, consent requests. Returns how many rows went, by table.
+    /// Deletes what has ended: used tokens, consent requests, sessions and the like. Returns how many rows went, by table.
     pub async fn purge(&self, now: i64) -> Result<Vec<(&'static str, u64)>, StoreError> {
         let mut gone = Vec::new();
         for (table, sql) in PURGES {
@@ -89,4 +106,12 @@ impl Store {
         }
         Ok(gone)
     }
+}
+
+/// The step that yields if the token was used before.
+pub(super) fn use_step(kind: &'static str, presented_by: &[&str], jti: &str, expires_at: i64) -> Step {
+    // Only the jti may hold a line break, and it is last: two different uses have different texts.
+    let digest = secrets::digest(&format!("{kind}\n{}\n{jti}", presented_by.join("\n")));
+    let remembered_until = expires_at.saturating_add(CLOCK_MAY_JUMP_BACK_SECONDS);
+    Step::new(USE_TOKEN, [digest.into(), kind.into(), remembered_until.into()]).or_yield()
 }

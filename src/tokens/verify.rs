@@ -5,8 +5,10 @@
 
 mod assertion;
 mod kind;
+mod login;
 
 pub use assertion::{ClientAssertion, claimed_client};
+pub use login::LogoutToken;
 
 use super::claims::{Claims, texts_of};
 use super::issuer_keys::{IssuerKeys, KeyError};

@@ -2,17 +2,43 @@
 
 use super::fetch::{FetchError, Fetcher};
 use serde::Deserialize;
+use std::time::Duration;
 use url::Url;
 
-/// What is read of a discovery document.
-#[derive(Deserialize)]
-struct Metadata {
-    issuer: String,
-    jwks_uri: String,
+/// What is read of a discovery document (OpenID Connect Discovery 1.0 §3). Only what everybody needs is required.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Metadata {
+    pub(super) issuer: String,
+    pub(super) jwks_uri: String,
+    /// Where the user signs in.
+    #[serde(default)]
+    pub(super) authorization_endpoint: Option<String>,
+    /// Where codes are redeemed.
+    #[serde(default)]
+    pub(super) token_endpoint: Option<String>,
+    /// Where the user signs out (OpenID Connect RP-Initiated Logout 1.0 §2.1).
+    #[serde(default)]
+    pub(super) end_session_endpoint: Option<String>,
+    /// How clients authenticate; `client_secret_basic` if it does not say.
+    #[serde(default)]
+    pub(super) token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    /// Whether each answer to the browser has `iss` (RFC 9207 §3).
+    #[serde(default)]
+    pub(super) authorization_response_iss_parameter_supported: bool,
 }
 
 /// The `jwks_uri` in the discovery document of `issuer`. The document's own `issuer` must be the same text.
 pub async fn jwks_uri(fetcher: &Fetcher, issuer: &str, allow_private: bool) -> Result<Url, FetchError> {
+    let (metadata, _) = metadata(fetcher, issuer, allow_private).await?;
+    Url::parse(&metadata.jwks_uri).map_err(|problem| FetchError(format!("jwks_uri of {issuer}: {problem}")))
+}
+
+/// The discovery document of `issuer`, and for how long it may be kept. Its own `issuer` must be the same text.
+pub(super) async fn metadata(
+    fetcher: &Fetcher,
+    issuer: &str,
+    allow_private: bool,
+) -> Result<(Metadata, Option<Duration>), FetchError> {
     let url = document_url(issuer)?;
     let document = fetcher.get_json(&url, allow_private).await?;
     let metadata: Metadata = serde_json::from_slice(&document.body)
@@ -22,7 +48,7 @@ pub async fn jwks_uri(fetcher: &Fetcher, issuer: &str, allow_private: bool) -> R
         let said: String = metadata.issuer.chars().take(256).collect();
         return Err(FetchError(format!("{url} is the document of issuer {said:?}, not of {issuer:?}")));
     }
-    Url::parse(&metadata.jwks_uri).map_err(|problem| FetchError(format!("jwks_uri in {url}: {problem}")))
+    Ok((metadata, document.max_age))
 }
 
 /// The well-known path is put behind the issuer, a closing slash of which is dropped (Discovery §4.1).

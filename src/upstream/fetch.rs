@@ -24,6 +24,23 @@ pub struct Document {
     pub answered_at: Option<i64>,
 }
 
+/// The answer to a form.
+#[derive(Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its bytes, within the size limit. They may hold tokens, so they are never printed.
+    pub body: Vec<u8>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
 /// Why a document could not be had. Never holds any of its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -73,26 +90,57 @@ impl Fetcher {
         cell.get_or_init(|| build_client(allow_private)).clone()
     }
 
+    /// POSTs a form, under the same rules, and gives the answer whatever its status: a token endpoint says in JSON why it
+    /// refuses. The body is a secret, and so is that of the answer.
+    ///
+    /// # Errors
+    /// [`FetchError`] in words, with the URL.
+    pub async fn post_form(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        form: Vec<u8>,
+        allow_private: bool,
+    ) -> Result<Answer, FetchError> {
+        check_url(url, allow_private)?;
+        let client = self.client(allow_private)?;
+        let request = client.post(url.clone()).headers(headers).body(form);
+        let answered = tokio::time::timeout(self.inner.timeout, async {
+            let mut response = request.send().await.map_err(|problem| failed(url, &problem))?;
+            let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
+            Ok(Answer { status, headers, body: self.body(url, response).await? })
+        });
+        let seconds = self.inner.timeout.as_secs_f32();
+        answered.await.map_err(|_| FetchError(format!("{url} did not answer within {seconds} seconds")))?
+    }
+
     async fn get(&self, client: &reqwest::Client, url: &Url) -> Result<Document, FetchError> {
-        let failed = |problem: reqwest::Error| FetchError(format!("{url} cannot be fetched: {}", innermost(&problem)));
         let request = client.get(url.clone()).header(ACCEPT, "application/json, application/jwk-set+json");
-        let mut response = request.send().await.map_err(failed)?;
+        let response = request.send().await.map_err(|problem| failed(url, &problem))?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(FetchError(format!("{url} answered with status {}", response.status().as_u16())));
         }
         check_content_type(url, response.headers())?;
         let says_json = response.headers().contains_key(CONTENT_TYPE);
         let (max_age, answered_at) = (max_age(response.headers()), date(response.headers()));
-        // What arrives is counted; a Content-Length would only be a promise.
+        Ok(Document { body: self.body(url, response).await?, max_age, says_json, answered_at })
+    }
+
+    /// What arrives is counted; a Content-Length would only be a promise.
+    async fn body(&self, url: &Url, mut response: reqwest::Response) -> Result<Vec<u8>, FetchError> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        while let Some(chunk) = response.chunk().await.map_err(|problem| failed(url, &problem))? {
             if body.len().saturating_add(chunk.len()) > self.inner.max_bytes {
                 return Err(FetchError(format!("{url} is larger than {} bytes", self.inner.max_bytes)));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Document { body, max_age, says_json, answered_at })
+        Ok(body)
     }
+}
+
+fn failed(url: &Url, problem: &reqwest::Error) -> FetchError {
+    FetchError(format!("{url} cannot be fetched: {}", innermost(problem)))
 }
 
 /// The system's CA certificates are trusted, so that a company's own CA works; those of Mozilla if it has none.
