@@ -23,6 +23,11 @@ pub(super) struct LoginWish {
     pub(super) login_hint: Option<String>,
 }
 
+/// As [`begin`], after a form of ours was sent: by a page that goes on, for a redirect would be stopped (rule CL-20).
+pub(super) async fn begin_after_form(app: &App, browser: &Browser, wish: LoginWish) -> Response {
+    todo!()
+}
+
 /// Sends the browser to its provider, or shows the choice of providers. Nothing is sent anywhere by a page of another
 /// site: what is remembered until the user comes back is in this browser's session.
 pub(super) async fn begin(app: &App, browser: &Browser, wish: LoginWish) -> Response {

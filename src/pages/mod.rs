@@ -1,6 +1,7 @@
 //! WHAT PEOPLE SEE: pages without script, with one stylesheet.
 
 mod account;
+mod authorize;
 mod connect;
 mod consent;
 mod consent_view;
@@ -16,12 +17,16 @@ mod words;
 
 use crate::app::App;
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::sync::Arc;
 
 /// Every route of this folder, below the path of the issuer.
 pub fn routes() -> Router<Arc<App>> {
     Router::new()
+        .route("/authorize", get(authorize::authorize).post(authorize::authorize))
+        .route("/authorize/continue", get(authorize::go_on))
+        .route("/authorize/connect", post(authorize::connect))
+        .route("/authorize/decision", post(authorize::decide))
         .route("/consent/{handle}", get(consent::show).post(consent::decide))
         .route("/consent/{handle}/status", get(consent::status))
         .route("/account", get(account::show))

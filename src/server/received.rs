@@ -67,8 +67,16 @@ fn too_slow() -> Response {
 
 /// Routes by their pattern below the issuer's path, as a fixed set of labels.
 fn known(pattern: &str) -> &'static str {
-    const ROUTES: [&str; 13] = [
+    const ROUTES: [&str; 21] = [
         "/token",
+        "/authorize",
+        "/par",
+        "/userinfo",
+        "/revoke",
+        "/introspect",
+        "/callback",
+        "/backchannel-logout",
+        "/log",
         "/register",
         "/.well-known/jwks.json",
         "/.well-known/openid-configuration",

@@ -8,7 +8,12 @@ const PURPOSE: &str = "seal private keys";
 
 /// Seals a text.
 pub fn seal(key: &SecretsKey, plain: &str) -> String {
-    let content_key = Zeroizing::new(key.derive(PURPOSE));
+    seal_for(key, PURPOSE, plain)
+}
+
+/// Seals a text for one purpose: for another it does not open.
+pub fn seal_for(key: &SecretsKey, purpose: &str, plain: &str) -> String {
+    let content_key = Zeroizing::new(key.derive(purpose));
     let encrypter = Dir.encrypter_from_bytes(content_key.as_slice()).expect("direct encryption takes any key");
     let mut header = JweHeader::new();
     header.set_content_encryption("A256GCM");
@@ -17,7 +22,12 @@ pub fn seal(key: &SecretsKey, plain: &str) -> String {
 
 /// Opens a sealed text; none if it was sealed under another key or altered.
 pub fn open(key: &SecretsKey, sealed: &str) -> Option<String> {
-    let content_key = Zeroizing::new(key.derive(PURPOSE));
+    open_for(key, PURPOSE, sealed)
+}
+
+/// Opens what [`seal_for`] sealed for this purpose.
+pub fn open_for(key: &SecretsKey, purpose: &str, sealed: &str) -> Option<String> {
+    let content_key = Zeroizing::new(key.derive(purpose));
     let decrypter = Dir.decrypter_from_bytes(content_key.as_slice()).ok()?;
     let (plain, header) = jwe::deserialize_compact(sealed, &decrypter).ok()?;
     if header.content_encryption() != Some("A256GCM") {
