@@ -36,7 +36,7 @@ pub async fn handle(
     Extension(received): Extension<Received>,
     request: Request<Body>,
 ) -> Response {
-    if app.clients.settings().dynamic == DynamicRegistration::Off {
+    if !app.clients.offers_registration() {
         return Problem::off().into_response();
     }
     let mut response = match *request.method() {
@@ -209,6 +209,10 @@ async fn show(app: &App, received: &Received, id: &str, headers: &HeaderMap) -> 
 async fn replace(app: &App, received: &Received, id: &str, request: Request<Body>) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let (before, token) = held(app, received, id, &parts.headers).await?;
+    if let Some(seconds) = app.limits.count_registration(received.source) {
+        app.metrics.count_registration("dynamic", "limited");
+        return Err(Problem::slow_down(seconds));
+    }
     let body = request::read(app, body).await?;
     let _place = request::admit(app)?;
     let new = request::members(&parts.headers, &body).and_then(|members| {

@@ -30,25 +30,26 @@ const REVOKE_CONSENTS: &str = "UPDATE consent SET revoked_at = $2 WHERE client_i
 const TOUCH: &str = "UPDATE dynamic_client SET last_used_at = $2
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
 
-/// Each with what makes a client dead: never used since `$1`; known by a document, which can be read again, and not used
-/// since `$1`; not used since `$2`. Never one with a live consent at `$3`, whose user would be asked again, nor a
-/// suspended one, which would come back unsuspended.
+/// Removes clients that are dead by a condition, but never one with a live consent at `$3`, whose user would have to be
+/// asked again, nor a suspended one, which could come back unsuspended.
+macro_rules! reap {
+    ($is_dead:literal) => {
+        concat!(
+            "DELETE FROM dynamic_client WHERE id IN (SELECT id FROM dynamic_client AS dead WHERE ",
+            $is_dead,
+            " AND suspended_at IS NULL
+            AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.client_id = dead.id AND consent.revoked_at IS NULL
+                AND (consent.expires_at IS NULL OR consent.expires_at > $3))
+            LIMIT $4)"
+        )
+    };
+}
+/// Never used since `$1`; known by a document, which can be read again, and not used since `$1`; not used since `$2`.
+/// Each names all values, since PostgreSQL wants to know the type of each.
 const REAP: [&str; 3] = [
-    "DELETE FROM dynamic_client WHERE id IN (SELECT id FROM dynamic_client AS dead
-    WHERE last_used_at IS NULL AND created_at <= $1 AND $2 < $3 AND suspended_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.client_id = dead.id AND consent.revoked_at IS NULL
-        AND (consent.expires_at IS NULL OR consent.expires_at > $3))
-    LIMIT $4)",
-    "DELETE FROM dynamic_client WHERE id IN (SELECT id FROM dynamic_client AS dead
-    WHERE last_used_at <= $1 AND $2 < $3 AND assurance = 'domain' AND suspended_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.client_id = dead.id AND consent.revoked_at IS NULL
-        AND (consent.expires_at IS NULL OR consent.expires_at > $3))
-    LIMIT $4)",
-    "DELETE FROM dynamic_client WHERE id IN (SELECT id FROM dynamic_client AS dead
-    WHERE last_used_at <= $2 AND $1 < $3 AND suspended_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.client_id = dead.id AND consent.revoked_at IS NULL
-        AND (consent.expires_at IS NULL OR consent.expires_at > $3))
-    LIMIT $4)",
+    reap!("last_used_at IS NULL AND created_at <= $1 AND $2 < $3"),
+    reap!("last_used_at <= $1 AND $2 < $3 AND assurance = 'domain'"),
+    reap!("last_used_at <= $2 AND $1 < $3"),
 ];
 /// How many rows go in one transaction, and how many at one call, so that nobody waits.
 const REAP_BATCH: u64 = 500;
