@@ -21,8 +21,14 @@ has_postgresql || packages+=(postgresql)
 # However old: tests/e2e/run.sh brings a newer one by npm where this is not enough.
 has node || packages+=(nodejs)
 has npm || packages+=(npm)
+# Pages are looked at in a real browser; without a font it shows boxes.
+if ! has chromium && ! has chromium-browser && ! has google-chrome && [ -z "${CHROMIUM_BIN:-}" ]; then
+  packages+=(chromium fonts-dejavu-core)
+fi
 # A test runs the snippet that the audit page shows to auditors.
 has python3 || packages+=(python3)
+# The Python MCP package runs in an environment of its own.
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 
 if [ ${#packages[@]} -gt 0 ]; then
   if has apt-get && [ "$(id -u)" = 0 ]; then

@@ -18,21 +18,25 @@ const USERS: u64 = 100_000;
 const USER_AGE: Duration = Duration::from_secs(1);
 
 /// Consents by user. An entry is good only for the version of all consents that it was read at.
+///
+/// Whether a grant family was ended is remembered in the same way: ending one counts as a change of consents.
 #[derive(Debug)]
 pub struct ConsentCache {
     version: AtomicI64,
     entries: Cache<(UserId, i64), Arc<[Consent]>>,
+    families: Cache<(String, i64), Option<String>>,
 }
 
 impl ConsentCache {
     pub(super) fn new(version: i64) -> Self {
-        Self { version: AtomicI64::new(version), entries: Cache::new(USERS) }
+        Self { version: AtomicI64::new(version), entries: Cache::new(USERS), families: Cache::new(USERS) }
     }
 
     /// Consents have changed somewhere: what was read at an earlier version is not used again.
     pub(super) fn is_at(&self, version: i64) {
         if self.version.swap(version, Ordering::SeqCst) != version {
             self.entries.invalidate_all();
+            self.families.invalidate_all();
         }
     }
 
@@ -46,6 +50,24 @@ impl ConsentCache {
         let consents: Arc<[Consent]> = store.consents_of(user).await?.into();
         self.entries.insert(key, Arc::clone(&consents)).await;
         Ok(consents)
+    }
+}
+
+impl ConsentCache {
+    /// Why tokens of this grant family count no more, in words; none while they do.
+    pub async fn family_ended(&self, store: &Store, family: &str) -> Result<Option<String>, StoreError> {
+        let key = (family.to_owned(), self.version.load(Ordering::SeqCst));
+        if let Some(ended) = self.families.get(&key).await {
+            return Ok(ended);
+        }
+        let ended = match store.find_family(family).await? {
+            Some(family) => family.revoked_at.map(|_| {
+                format!("grant family {} was ended: {}", family.id, family.revoked_because.unwrap_or_default())
+            }),
+            None => Some(format!("there is no grant family {family}")),
+        };
+        self.families.insert(key, ended.clone()).await;
+        Ok(ended)
     }
 }
 

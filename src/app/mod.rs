@@ -3,18 +3,22 @@
 mod caches;
 mod client_documents;
 mod clients;
+mod grant_tokens;
 mod limits;
 pub mod metrics;
 mod secret_check;
 mod snapshot;
 mod upkeep;
+mod uses;
 
 pub use caches::{ConsentCache, ConsentHandles, UserCache};
 pub use client_documents::ResolveError;
 pub use clients::ClientDirectory;
+pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
 pub use secret_check::{SecretCheck, SecretVerdict};
 pub use snapshot::Snapshot;
+pub use uses::ConsentUses;
 
 use crate::audit::writer::AuditWriter;
 use crate::clock::Clock;
@@ -77,12 +81,16 @@ pub struct App {
     pub metrics: Metrics,
     /// Consents of users seen lately.
     pub consents: ConsentCache,
+    /// How often consents are used.
+    pub uses: ConsentUses,
     /// Clients wherever they are known from.
     pub clients: ClientDirectory,
     /// Users seen lately.
     pub users: UserCache,
     /// Handles of consent pages.
     pub consent_handles: ConsentHandles,
+    /// Codes and refresh tokens.
+    pub grant_tokens: GrantTokens,
     /// How often a user may be acted for.
     pub limits: Limits,
     /// Checks client secrets.
@@ -121,8 +129,10 @@ impl App {
             clients,
             metrics: Metrics::default(),
             consents: ConsentCache::new(versions.consents),
+            uses: ConsentUses::default(),
             users: UserCache::new(),
             consent_handles: ConsentHandles::new(&secrets_key),
+            grant_tokens: GrantTokens::new(&secrets_key),
             limits: Limits::new(&config.limits, config.registration.per_minute),
             secret_check: SecretCheck::new(),
             snapshot: ArcSwap::from_pointee(snapshot),

@@ -31,6 +31,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     }
     note_uses(&app).await;
     note_client_uses(&app).await;
+    note_consent_uses(&app).await;
 }
 
 async fn work(app: &App, news: &Notify, stop: &CancellationToken) {
@@ -65,6 +66,7 @@ async fn chores(app: &App) {
     // Before the dead are removed: what was used meanwhile is not dead.
     note_client_uses(app).await;
     remove_dead_clients(app).await;
+    note_consent_uses(app).await;
     app.limits.tidy();
     let registry = &app.snapshot().registry;
     let now_ms = app.clock.now_ms();
@@ -107,6 +109,13 @@ async fn remove_dead_clients(app: &App) {
     match app.store.reap_dynamic_clients(settings.unused_since(now), settings.idle_since(now), now).await {
         Ok(count) => app.metrics.count_cleanup(&[("dynamic_client", count)]),
         Err(error) => tracing::warn!(%error, "clients that nobody uses could not be removed"),
+    }
+}
+
+/// Writes down how often consents were used.
+async fn note_consent_uses(app: &App) {
+    if let Err(error) = app.uses.write(&app.store).await {
+        tracing::warn!(%error, "how often consents were used could not be noted; it is tried again");
     }
 }
 

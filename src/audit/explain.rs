@@ -152,7 +152,8 @@ fn outcome(page: &mut Page, event: &AuditEvent) {
         EventOutcome::Refused | EventOutcome::Done => page.line("Outcome", format!("{result}: {}", event.reason)),
     }
     page.option("Detail", event.detail.as_deref());
-    if let Some(reason) = ReasonCode::from_code(&event.reason) {
+    // What a user did on a page can have the name of a reason; it is none there.
+    if let Some(reason) = ReasonCode::from_code(&event.reason).filter(|_| event.kind.is_decision()) {
         page.line("Meaning", reason.meaning());
         page.line("Fix", reason.fix());
     }

@@ -57,6 +57,9 @@ struct Add {
     /// How long its tokens live, from 60 to 3600.
     #[arg(long, default_value_t = 300)]
     token_lifetime_seconds: u32,
+    /// How long a token lives that a client gets by a code or a refresh token, from 60 to 3600.
+    #[arg(long, default_value_t = 900)]
+    connector_token_lifetime_seconds: u32,
     /// `ES256`, `EdDSA`, `RS256` or `PS256`.
     #[arg(long, value_parser = word::<SigningAlgorithm>, default_value = "ES256")]
     signing_algorithm: SigningAlgorithm,
@@ -148,6 +151,9 @@ fn declared(add: Add) -> Result<Resource, CliError> {
         id,
         audience,
         token_lifetime_seconds: add.token_lifetime_seconds,
+        connector_token_lifetime_seconds: add.connector_token_lifetime_seconds,
+        max_auth_age_seconds: None,
+        acr_values: Vec::new(),
         signing_algorithm: add.signing_algorithm,
         release_claims: add.release_claim,
         may_exchange_to: add.may_exchange_to,

@@ -1,6 +1,7 @@
 //! The server's configuration: file and environment, checked once into final types.
 
 mod issuer;
+mod organisation;
 mod registration;
 mod secrets_key;
 mod settings;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub(crate) use issuer::is_loopback;
+pub use organisation::{Logo, Organisation};
 pub use registration::{DynamicRegistration, RegistrationSettings};
 pub use settings::KNOWN_KEYS;
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub secrets_key: Option<SecretString>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// `[organisation]`.
+    pub organisation: Organisation,
     /// `[tokens]`.
     pub tokens: TokenSettings,
     /// `[keys]`.
@@ -60,6 +64,12 @@ pub struct TokenSettings {
     pub clock_skew_seconds: u32,
     /// The lifetime of a client's own token for this server; 300.
     pub own_token_lifetime_seconds: u32,
+    /// A refresh token that is not used for so many days ends; 30.
+    pub refresh_idle_days: u32,
+    /// A grant ends after so many days, however often it is used; 365.
+    pub refresh_lifetime_days: u32,
+    /// For so many seconds a replaced refresh token gives the same successor again; 60.
+    pub refresh_grace_seconds: u32,
 }
 
 /// `[keys]`.
@@ -153,6 +163,7 @@ impl fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("admin_listen", &self.admin_listen)
             .field("trusted_proxies", &self.trusted_proxies)
+            .field("organisation", &self.organisation)
             .field("tokens", &self.tokens)
             .field("keys", &self.keys)
             .field("policy_default", &self.policy_default)
@@ -186,6 +197,7 @@ impl Config {
             })
         });
         let config = Self {
+            organisation: organisation::of(&settings, &issuer)?,
             issuer,
             listen,
             admin_listen,
@@ -196,6 +208,9 @@ impl Config {
                 max_chain_depth: settings.number("tokens.max_chain_depth", 4, 1..=ActChain::MAX_DEPTH)?,
                 clock_skew_seconds: settings.number("tokens.clock_skew_seconds", 30, 0..=60)?,
                 own_token_lifetime_seconds: settings.number("tokens.own_token_lifetime_seconds", 300, 60..=3600)?,
+                refresh_idle_days: settings.number("tokens.refresh_idle_days", 30, 1..=365)?,
+                refresh_lifetime_days: settings.number("tokens.refresh_lifetime_days", 365, 1..=3650)?,
+                refresh_grace_seconds: settings.number("tokens.refresh_grace_seconds", 60, 0..=300)?,
             },
             keys: KeySettings {
                 rotate_after_days: settings.number("keys.rotate_after_days", 90, 0..=3650)?,

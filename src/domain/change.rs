@@ -2,11 +2,12 @@
 //! them out together or not at all.
 
 use super::client::{Assurance, Client};
-use super::consent::Consent;
+use super::consent::{Consent, ConsentAnswer};
 use super::identity_provider::IdentityProvider;
 use super::names::{ClientId, IdpId, PolicyId, ResourceId, UserId};
 use super::policy::PolicyText;
 use super::resource::Resource;
+use super::scope::ScopeSet;
 
 /// The stored hash of a client secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,4 +57,32 @@ pub enum Change {
     GrantConsent(Consent),
     /// Ends a consent.
     RevokeConsent(String),
+    /// Leaves a consent with fewer scopes. Only from what it had when that was decided: of two at once, the second must
+    /// not give back what the first took away.
+    NarrowConsent {
+        /// Which.
+        id: String,
+        /// What it has.
+        before: ScopeSet,
+        /// What it keeps.
+        scopes: ScopeSet,
+    },
+    /// Ends a consent sooner than it would have ended.
+    ShortenConsent {
+        /// Which.
+        id: String,
+        /// Unix seconds.
+        expires_at: i64,
+    },
+    /// Keeps the client of a consent waiting.
+    PauseConsent(String),
+    /// Lets it go on.
+    ResumeConsent(String),
+    /// Notes what a user said on a consent page, for the client that waits.
+    AnswerConsentRequest {
+        /// The digest of the page's handle.
+        handle_digest: String,
+        /// What they said.
+        answer: ConsentAnswer,
+    },
 }

@@ -24,6 +24,25 @@ pub enum ConsentSource {
     Admin,
 }
 
+/// What a user said on a consent page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsentAnswer {
+    /// Yes, to all of it or a part.
+    Allowed,
+    /// No.
+    Denied,
+}
+
+impl ConsentAnswer {
+    /// The word for it, in the database and for the client that waits.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 /// One consent record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
@@ -65,6 +84,11 @@ impl Consent {
 
     /// True if it was neither taken back nor has ended, and does not pause.
     pub fn is_live(&self, now: i64) -> bool {
-        self.revoked_at.is_none() && self.paused_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+        self.paused_at.is_none() && self.is_kept(now)
+    }
+
+    /// True if it was neither taken back nor has ended; it may pause.
+    pub fn is_kept(&self, now: i64) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 }

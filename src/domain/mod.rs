@@ -8,6 +8,7 @@ pub mod decision;
 pub mod delegation;
 pub mod dynamic_client;
 pub mod event;
+pub mod grant_family;
 pub mod identity_provider;
 pub mod key_set;
 pub mod limits;

@@ -196,6 +196,16 @@ pub struct Resource {
     /// The longest its tokens live, in seconds; see [`TOKEN_LIFETIME_SECONDS`].
     #[serde(default = "default_token_lifetime")]
     pub token_lifetime_seconds: u32,
+    /// The longest a token lives that a client gets by a code or a refresh token, in seconds: clients renew it some
+    /// minutes early, so it is longer (rule CL-31).
+    #[serde(default = "default_connector_token_lifetime")]
+    pub connector_token_lifetime_seconds: u32,
+    /// How long ago the user may have signed in, in seconds (RFC 9470); any time if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_auth_age_seconds: Option<u32>,
+    /// How the user must have signed in: one of these `acr` values (RFC 9470); in any way if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acr_values: Vec<String>,
     /// What signs its tokens.
     #[serde(default)]
     pub signing_algorithm: SigningAlgorithm,
@@ -231,6 +241,10 @@ impl Resource {
 
 fn default_token_lifetime() -> u32 {
     300
+}
+
+fn default_connector_token_lifetime() -> u32 {
+    900
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub enum SubjectIssuer {
     Idp(IdpId),
     /// This server.
     Own(OwnToken),
+    /// Nobody: the user signed in here through this provider, and a code or a refresh token stands for it.
+    SignIn(IdpId),
 }
 
 /// What only our own tokens carry.
@@ -54,6 +56,8 @@ pub struct Subject {
     pub issued_at: Option<i64>,
     /// `jti`, if there is one.
     pub jti: Option<String>,
+    /// `sid`, the session at the issuer; of our own tokens, and of a sign-in here, the grant family.
+    pub sid: Option<String>,
     /// `auth_time`, Unix seconds.
     pub auth_time: Option<i64>,
     /// `acr`.
@@ -68,6 +72,16 @@ pub struct Subject {
     pub attributes: UserAttributes,
     /// Text claims that a rule of the provider names in `required_claims`.
     pub named_claims: BTreeMap<String, String>,
+}
+
+impl Subject {
+    /// The grant family that it is of.
+    pub fn family(&self) -> Option<&str> {
+        match &self.issuer {
+            SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => self.sid.as_deref(),
+            SubjectIssuer::Idp(_) => None,
+        }
+    }
 }
 
 /// A verified actor token: always one of our own, whose subject is a client.

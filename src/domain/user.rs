@@ -15,6 +15,9 @@ pub struct UserAttributes {
     /// E-mail address. Never a key: providers reuse and change them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
+    /// Whether the provider says that the address is the user's (`email_verified`); none if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
     /// Name for people to read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

@@ -26,6 +26,7 @@ pub async fn issue(
         own_token_lifetime_seconds: app.config.tokens.own_token_lifetime_seconds,
         now: received.now(),
         client: &caller.client,
+        other_clients: &[],
         targets: &request.targets,
         scopes: request.scopes.as_ref(),
         asked: Asked::ClientCredentials,
@@ -52,6 +53,8 @@ pub async fn issue(
                 issued_type: None,
                 expires_in: granted.expires_at.saturating_sub(granted.issued_at),
                 scope: granted.scopes,
+                refresh_token: None,
+                id_token: None,
             })
         }
         Err(refusal) => {

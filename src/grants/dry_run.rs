@@ -2,9 +2,9 @@
 
 use crate::app::Snapshot;
 use crate::config::Config;
-use crate::domain::client::ClientEntry;
+use crate::domain::client::{ClientEntry, GrantType};
 use crate::domain::consent::Consent;
-use crate::domain::decision::{Asked, Decision, Exchange, Question, decide};
+use crate::domain::decision::{Asked, Decision, Delegation, Question, decide};
 use crate::domain::identity_provider::{IdentityProvider, SubjectTokenType};
 use crate::domain::limits::LimitState;
 use crate::domain::names::UserId;
@@ -84,13 +84,16 @@ pub async fn check(store: &Store, config: &Config, ask: &Ask, now: i64) -> Resul
         own_token_lifetime_seconds: config.tokens.own_token_lifetime_seconds,
         now,
         client,
+        other_clients: &[],
         targets: &ask.targets,
         scopes: ask.scopes.as_ref(),
-        asked: Asked::Exchange(Exchange {
+        asked: Asked::Delegation(Delegation {
+            grant: GrantType::TokenExchange,
             subject: Ok(&subject),
             actor: None,
             known_user: user.as_ref(),
             consents: &consents,
+            session_ended: None,
             limits: LimitState::Within,
         }),
     });
@@ -125,6 +128,7 @@ fn subject(idp: &IdentityProvider, client: &ClientEntry, ask: &Ask, user: Option
         expires_at: now.saturating_add(AN_HOUR),
         issued_at: Some(now),
         jti: Some("dry-run".to_owned()),
+        sid: None,
         auth_time: None,
         acr: None,
         amr: Vec::new(),

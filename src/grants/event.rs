@@ -55,7 +55,7 @@ impl Asked<'_> {
 
     pub(super) fn refused(&self, refusal: &Refusal, trace: Vec<TraceLine>) -> AuditEvent {
         let mut event = self.base(EventOutcome::Refused, refusal.reason.as_str(), trace);
-        event.error = Some(refusal.reason.error().as_str().to_owned());
+        event.error = Some(refusal.error().as_str().to_owned());
         event.detail = Some(refusal.detail.clone()).filter(|detail| !detail.is_empty());
         if let Some(target) = &self.target {
             set_target(&mut event, target);
@@ -66,7 +66,22 @@ impl Asked<'_> {
     }
 
     pub(super) fn granted(&self, granted: &Granted, minted: &Minted, trace: Vec<TraceLine>) -> AuditEvent {
-        let mut event = self.base(EventOutcome::Granted, "granted", trace);
+        let mut event = Self::permitted(granted, self.base(EventOutcome::Granted, "granted", trace));
+        event.txn = Some(minted.txn.clone());
+        event.jti = Some(minted.jti.clone());
+        event.kid = Some(minted.kid.clone());
+        event.expires_at = Some(granted.expires_at);
+        event
+    }
+
+    /// The event of a code: nothing was issued yet, but all is decided.
+    pub(super) fn authorized(&self, granted: &Granted, family: &str, trace: Vec<TraceLine>) -> AuditEvent {
+        let mut event = Self::permitted(granted, self.base(EventOutcome::Done, "code_issued", trace));
+        event.detail = Some(format!("grant family {family}"));
+        event
+    }
+
+    fn permitted(granted: &Granted, mut event: AuditEvent) -> AuditEvent {
         event.subject = Some(party(&granted.subject));
         event.actors = granted
             .chain
@@ -82,10 +97,6 @@ impl Asked<'_> {
             .map(|cut| CutScope { scope: cut.scope.as_str().to_owned(), reason: cut.reason.as_str().to_owned() })
             .collect();
         event.grant_id.clone_from(&granted.grant_id);
-        event.txn = Some(minted.txn.clone());
-        event.jti = Some(minted.jti.clone());
-        event.kid = Some(minted.kid.clone());
-        event.expires_at = Some(granted.expires_at);
         event.policies.clone_from(&granted.policies);
         event
     }
@@ -145,7 +156,7 @@ pub fn refused_early(
     let mut event = received(request, kind, EventOutcome::Refused, refusal.reason.as_str());
     event.client = client.cloned();
     event.client_authentication = authentication.map(|method| method.as_str().to_owned());
-    event.error = Some(refusal.reason.error().as_str().to_owned());
+    event.error = Some(refusal.error().as_str().to_owned());
     event.detail = Some(refusal.detail.clone()).filter(|detail| !detail.is_empty());
     event.trace = decision.trace.into_lines();
     event

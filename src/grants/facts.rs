@@ -1,8 +1,11 @@
-//! What a decision needs to know of a subject beyond its token: the remembered user, and the consents.
+//! What a decision needs to know of a subject beyond its token: the remembered user, the consents, the clients of an
+//! earlier chain, and whether its session goes on.
 
-use crate::app::App;
+use crate::app::{App, Snapshot};
+use crate::domain::client::ClientEntry;
 use crate::domain::consent::Consent;
-use crate::domain::names::UserId;
+use crate::domain::delegation::ActChain;
+use crate::domain::names::{ClientId, UserId};
 use crate::domain::registry::Registry;
 use crate::domain::subject::{Subject, SubjectIssuer};
 use crate::domain::user::User;
@@ -14,24 +17,54 @@ use std::sync::Arc;
 pub(super) struct Facts {
     pub(super) known_user: Option<Arc<User>>,
     pub(super) consents: Arc<[Consent]>,
+    pub(super) other_clients: Vec<Arc<ClientEntry>>,
+    pub(super) session_ended: Option<String>,
 }
 
 /// Looks the facts up, from the caches where they are there.
-pub(super) async fn about(app: &App, registry: &Registry, subject: &Subject) -> Result<Facts, StoreError> {
-    let Some(user) = user_of(registry, subject) else {
-        return Ok(Facts::default());
+pub(super) async fn about(app: &App, snapshot: &Snapshot, subject: &Subject) -> Result<Facts, StoreError> {
+    let other_clients = other_clients(app, snapshot, subject).await?;
+    let Some(user) = user_of(&snapshot.registry, subject) else {
+        return Ok(Facts { other_clients, ..Facts::default() });
     };
     let known_user = match subject.issuer {
-        SubjectIssuer::Own(_) => app.users.find(&app.store, &user).await?,
+        SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => app.users.find(&app.store, &user).await?,
         SubjectIssuer::Idp(_) => None,
     };
-    Ok(Facts { known_user, consents: app.consents.of(&app.store, &user).await? })
+    let consents = app.consents.of(&app.store, &user).await?;
+    Ok(Facts { known_user, consents, other_clients, session_ended: session_ended(app, subject).await? })
+}
+
+/// Clients that acted before, or hold the token, and are not in the registry: they registered themselves.
+async fn other_clients(app: &App, snapshot: &Snapshot, subject: &Subject) -> Result<Vec<Arc<ClientEntry>>, StoreError> {
+    let SubjectIssuer::Own(own) = &subject.issuer else {
+        return Ok(Vec::new());
+    };
+    let actors = subject.act.iter().flat_map(ActChain::actors).map(|actor| actor.sub.as_str());
+    let mut found: Vec<Arc<ClientEntry>> = Vec::new();
+    for name in actors.chain([own.client_id.as_str()]) {
+        let known = snapshot.registry.client_by_name(name).is_some()
+            || found.iter().any(|entry| entry.client.id.as_str() == name);
+        if let (false, Ok(id)) = (known, name.parse::<ClientId>()) {
+            found.extend(app.clients.find(&app.store, snapshot, &id).await?);
+        }
+    }
+    Ok(found)
+}
+
+async fn session_ended(app: &App, subject: &Subject) -> Result<Option<String>, StoreError> {
+    match subject.family() {
+        Some(family) => app.consents.family_ended(&app.store, family).await,
+        None => Ok(None),
+    }
 }
 
 /// The `sub` of our tokens for this subject, if it is a user: `decide` makes the same of it.
 pub(super) fn user_of(registry: &Registry, subject: &Subject) -> Option<UserId> {
     match &subject.issuer {
-        SubjectIssuer::Idp(idp) => format!("{}{}", registry.idp(idp)?.prefix(), subject.sub).parse().ok(),
+        SubjectIssuer::Idp(idp) | SubjectIssuer::SignIn(idp) => {
+            format!("{}{}", registry.idp(idp)?.prefix(), subject.sub).parse().ok()
+        }
         SubjectIssuer::Own(own) => own.grant_id.as_ref().and_then(|_| subject.sub.parse().ok()),
     }
 }

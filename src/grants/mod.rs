@@ -1,20 +1,29 @@
 //! HOW A TOKEN IS EARNED: one file a `grant_type`, each reading like its RFC.
 
+pub mod authorization_code;
+pub mod authorization_request;
+pub mod authorize;
 pub mod client_credentials;
 pub mod consent;
 pub mod dry_run;
 mod event;
 mod facts;
 pub mod params;
+pub mod refresh_token;
 pub mod request;
+mod stored_grant;
 pub mod token_exchange;
 
 pub use event::refused_early;
 
+use crate::app::App;
 use crate::audit::writer::AuditUnavailable;
 use crate::domain::client::{ClientAuthentication, ClientEntry, GrantType};
 use crate::domain::decision::Refusal;
+use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
+use crate::domain::grant_family::GrantFamily;
 use crate::domain::scope::ScopeSet;
+use crate::secrets::random_id;
 use crate::store::StoreError;
 use crate::tokens::signing_keys::KeyProblem;
 use std::net::IpAddr;
@@ -61,6 +70,10 @@ pub struct Issued {
     pub expires_in: i64,
     /// What it is good for.
     pub scope: ScopeSet,
+    /// The refresh token. Never logged.
+    pub refresh_token: Option<String>,
+    /// The ID token (OpenID Connect Core §3.1.3.3). Never logged.
+    pub id_token: Option<String>,
 }
 
 /// Where the user can agree (PRODUCT: `consent_required`).
@@ -102,4 +115,31 @@ impl From<KeyProblem> for Failure {
     fn from(error: KeyProblem) -> Self {
         Self::Unavailable(format!("signing key: {error}"))
     }
+}
+
+/// Ends a grant family because one of its codes or refresh tokens was used twice, with an event of its own; this server
+/// goes by it at once.
+async fn ended_family(
+    app: &App,
+    received: &Received,
+    family: &GrantFamily,
+    because: &'static str,
+) -> Result<(), Failure> {
+    let mut event =
+        AuditEvent::new(received.at_ms, random_id("fev"), EventKind::Consent, EventOutcome::Done, "grant_family_ended");
+    event.subject = Some(EventSubject {
+        sub: family.user.as_str().to_owned(),
+        idp: Some(family.idp.clone()),
+        idp_sub: Some(family.idp_sub.clone()),
+    });
+    event.client = Some(family.client.clone());
+    event.resource = Some(family.resource.clone());
+    event.detail = Some(format!("grant family {} was ended: {because}, request {}", family.id, received.request_id));
+    event.source = received.source.map(|address| address.to_string());
+    event.trace_id.clone_from(&received.trace_id);
+    app.store.revoke_family(&family.id, because, event, received.now()).await?;
+    if let Err(error) = app.refresh().await {
+        tracing::warn!(%error, "what changed in the database could not be taken in");
+    }
+    Ok(())
 }

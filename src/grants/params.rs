@@ -23,6 +23,23 @@ const KNOWN: &[&str] = &[
     "client_secret",
     "client_assertion",
     "client_assertion_type",
+    "code",
+    "code_verifier",
+    "redirect_uri",
+    "refresh_token",
+    "response_type",
+    "response_mode",
+    "state",
+    "nonce",
+    "prompt",
+    "max_age",
+    "acr_values",
+    "login_hint",
+    "id_token_hint",
+    "code_challenge",
+    "code_challenge_method",
+    "request_uri",
+    "request",
 ];
 
 /// The parameters: each at most once, but for `resource` and `audience`. An empty value counts as absent.

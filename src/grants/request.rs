@@ -1,6 +1,8 @@
 //! The form as a typed request: which grant, and what it needs.
 
+use super::authorization_code::CodeRequest;
 use super::params::Params;
+use super::refresh_token::RefreshRequest;
 use crate::domain::client::GrantType;
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::domain::scope::ScopeSet;
@@ -37,6 +39,10 @@ pub enum GrantRequest {
     TokenExchange(ExchangeRequest),
     /// RFC 6749 §4.4.2.
     ClientCredentials(ClientCredentialsRequest),
+    /// RFC 6749 §4.1.3.
+    AuthorizationCode(CodeRequest),
+    /// RFC 6749 §6.
+    RefreshToken(RefreshRequest),
 }
 
 /// A token exchange request (RFC 8693 §2.1).
@@ -80,7 +86,7 @@ pub struct ClientCredentialsRequest {
 /// It is missing, or one we do not offer.
 pub fn grant_type(params: &Params) -> Result<GrantType, Refusal> {
     let asked = params.require("grant_type")?;
-    [GrantType::TokenExchange, GrantType::ClientCredentials]
+    [GrantType::TokenExchange, GrantType::ClientCredentials, GrantType::AuthorizationCode, GrantType::RefreshToken]
         .into_iter()
         .find(|grant| grant.as_str() == asked)
         .ok_or_else(|| Refusal::new(ReasonCode::GrantTypeUnsupported, "grant_type is not one that is offered"))
@@ -104,14 +110,40 @@ impl GrantRequest {
                 scopes,
             })),
             GrantType::ClientCredentials => Ok(Self::ClientCredentials(ClientCredentialsRequest { targets, scopes })),
-            GrantType::AuthorizationCode | GrantType::RefreshToken => {
-                Err(Refusal::new(ReasonCode::GrantTypeUnsupported, "grant_type is not one that is offered"))
-            }
+            GrantType::AuthorizationCode => Ok(Self::AuthorizationCode(CodeRequest {
+                code: params.require("code")?.to_owned(),
+                redirect_uri: params.get("redirect_uri").map(str::to_owned),
+                code_verifier: params.get("code_verifier").map(verifier).transpose()?,
+                targets,
+            })),
+            GrantType::RefreshToken => Ok(Self::RefreshToken(RefreshRequest {
+                refresh_token: params.require("refresh_token")?.to_owned(),
+                targets,
+                scopes: scopes.map(without_identity).filter(|scopes| !scopes.is_empty()),
+            })),
         }
     }
 }
 
-fn scopes(params: &Params) -> Result<Option<ScopeSet>, Refusal> {
+/// RFC 7636 §4.1: 43 to 128 unreserved characters.
+fn verifier(text: &str) -> Result<String, Refusal> {
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    if (43..=128).contains(&text.len()) && text.bytes().all(unreserved) {
+        return Ok(text.to_owned());
+    }
+    let detail = "code_verifier is not 43 to 128 unreserved characters (RFC 7636 section 4.1)";
+    Err(Refusal::new(ReasonCode::ParameterInvalid, detail))
+}
+
+/// Scopes that ask for something of this server and not of a backend (OpenID Connect Core §5.4, §11).
+pub const IDENTITY_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+
+/// The scopes that are for a backend.
+pub(super) fn without_identity(scopes: ScopeSet) -> ScopeSet {
+    scopes.partition(|scope| !IDENTITY_SCOPES.contains(&scope.as_str())).0
+}
+
+pub(super) fn scopes(params: &Params) -> Result<Option<ScopeSet>, Refusal> {
     params
         .get("scope")
         .map(|text| text.parse().map_err(|problem| Refusal::new(ReasonCode::ScopeMalformed, format!("{problem}"))))
@@ -173,7 +205,7 @@ mod tests {
 
     #[test]
     fn grants_that_are_not_offered_and_types_that_are_not_issued_are_refused() {
-        for grant in ["password", "authorization_code", "refresh_token", "CLIENT_CREDENTIALS"] {
+        for grant in ["password", "implicit", "CLIENT_CREDENTIALS"] {
             assert_eq!(parse(&format!("grant_type={grant}")).unwrap_err(), ReasonCode::GrantTypeUnsupported);
         }
         let saml = "urn:ietf:params:oauth:token-type:saml2";

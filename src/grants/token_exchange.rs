@@ -7,7 +7,7 @@ use super::{Caller, ConsentLink, Failure, Issued, Received};
 use crate::app::{App, Snapshot};
 use crate::domain::client::GrantType;
 use crate::domain::decision::{
-    Asked, ConsentNeeded, Decision, Exchange, Granted, Question, ReasonCode, Refusal, decide,
+    Asked, ConsentNeeded, Decision, Delegation, Granted, Question, ReasonCode, Refusal, decide,
 };
 use crate::domain::event::{EventKind, EventSubject};
 use crate::domain::limits::LimitState;
@@ -43,7 +43,7 @@ pub async fn exchange(
 
     // The decision: may this client act for this user, there, and how?
     let facts = match &subject {
-        Ok(subject) => facts::about(app, &snapshot.registry, subject).await?,
+        Ok(subject) => facts::about(app, &snapshot, subject).await?,
         Err(_) => facts::Facts::default(),
     };
     let question = |limits| Question {
@@ -54,13 +54,16 @@ pub async fn exchange(
         own_token_lifetime_seconds: app.config.tokens.own_token_lifetime_seconds,
         now,
         client: &caller.client,
+        other_clients: &facts.other_clients,
         targets: &request.targets,
         scopes: request.scopes.as_ref(),
-        asked: Asked::Exchange(Exchange {
+        asked: Asked::Delegation(Delegation {
+            grant: GrantType::TokenExchange,
             subject: subject.as_ref(),
             actor: actor.as_ref().map(Result::as_ref),
             known_user: facts.known_user.as_deref(),
             consents: &facts.consents,
+            session_ended: facts.session_ended.as_deref(),
             limits,
         }),
     };
@@ -87,12 +90,15 @@ pub async fn exchange(
             if let Some(user) = &user {
                 app.users.told(user);
             }
+            app.uses.count(granted.grant_id.as_deref(), now);
             Ok(Issued {
                 access_token: minted.token,
                 grant: GrantType::TokenExchange,
                 issued_type: Some(request.requested_type),
                 expires_in: granted.expires_at.saturating_sub(granted.issued_at),
                 scope: granted.scopes,
+                refresh_token: None,
+                id_token: None,
             })
         }
         Err(refusal) => {
@@ -134,7 +140,7 @@ fn asked_event<'a>(
 ) -> AskedEvent<'a> {
     let idp = |subject: &Subject| match &subject.issuer {
         SubjectIssuer::Idp(idp) => snapshot.registry.idp(idp).cloned(),
-        SubjectIssuer::Own(_) => None,
+        SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => None,
     };
     let party = subject.map(|subject| match idp(subject) {
         Some(idp) => EventSubject {
@@ -171,6 +177,7 @@ async fn consent_link(app: &App, needed: &ConsentNeeded, now: i64) -> Result<Con
         scopes: needed.scopes.clone(),
         created_at: now,
         expires_at: window.saturating_add(1).saturating_mul(WINDOW_SECONDS).saturating_add(CONSENT_LINK_SECONDS),
+        answer: None,
     };
     let handle = app.consent_handles.issue(&app.store, &request, window).await?;
     Ok(ConsentLink { uri: format!("{}/consent/{handle}", app.config.issuer), expires_in: CONSENT_LINK_SECONDS })

@@ -29,11 +29,23 @@ struct Body {
     expires_in: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     interval: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acr_values: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_age: Option<u32>,
 }
 
 impl Body {
     fn new(error: &'static str, description: &'static str) -> Self {
-        Self { error, error_description: Some(description), consent_uri: None, expires_in: None, interval: None }
+        Self {
+            error,
+            error_description: Some(description),
+            consent_uri: None,
+            expires_in: None,
+            interval: None,
+            acr_values: None,
+            max_age: None,
+        }
     }
 }
 
@@ -41,7 +53,7 @@ impl OAuthError {
     /// The answer to a refusal. `challenge`: the client tried with an `Authorization` header, so a 401 must name the
     /// scheme (RFC 6749 §5.2).
     pub fn refused(refusal: &Refusal, consent: Option<ConsentLink>, challenge: bool) -> Self {
-        let code = refusal.reason.error();
+        let code = refusal.error();
         let status = match code {
             ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
             ErrorCode::SlowDown => StatusCode::TOO_MANY_REQUESTS,
@@ -65,6 +77,10 @@ impl OAuthError {
             body.consent_uri = Some(link.uri);
             body.expires_in = Some(link.expires_in);
             body.interval = Some(POLL_INTERVAL_SECONDS);
+        }
+        if let (ErrorCode::InsufficientUserAuthentication, Some(needed)) = (code, &refusal.sign_in) {
+            body.acr_values = Some(needed.acr_values.join(" ")).filter(|values| !values.is_empty());
+            body.max_age = needed.max_age;
         }
         let unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
         Self {

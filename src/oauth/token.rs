@@ -9,7 +9,10 @@ use crate::domain::decision::{ErrorCode, ReasonCode, Refusal};
 use crate::domain::event::EventKind;
 use crate::grants::params::Params;
 use crate::grants::request::{GrantRequest, grant_type};
-use crate::grants::{Caller, Failure, Issued, Received, client_credentials, refused_early, token_exchange};
+use crate::grants::{
+    Caller, Failure, Issued, Received, authorization_code, client_credentials, refresh_token, refused_early,
+    token_exchange,
+};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
@@ -29,6 +32,10 @@ struct TokenResponse {
     /// Left out when it is empty: a list of scopes has at least one (RFC 6749 §3.3).
     #[serde(skip_serializing_if = "String::is_empty")]
     scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
 }
 
 /// Every method of `/token`.
@@ -154,6 +161,12 @@ async fn grant(
         GrantRequest::ClientCredentials(request) => {
             (GrantType::ClientCredentials, client_credentials::issue(app, received, caller, request).await)
         }
+        GrantRequest::AuthorizationCode(request) => {
+            (GrantType::AuthorizationCode, authorization_code::redeem(app, received, caller, request).await)
+        }
+        GrantRequest::RefreshToken(request) => {
+            (GrantType::RefreshToken, refresh_token::renew(app, received, caller, request).await)
+        }
     };
     note(app, received, caller, grant, &result, started);
     result
@@ -205,7 +218,9 @@ fn kind(params: &Params) -> EventKind {
     match grant_type(params) {
         Ok(GrantType::TokenExchange) => EventKind::TokenExchange,
         Ok(GrantType::ClientCredentials) => EventKind::ClientCredentials,
-        Ok(GrantType::AuthorizationCode | GrantType::RefreshToken) | Err(_) => EventKind::TokenRequest,
+        Ok(GrantType::AuthorizationCode) => EventKind::AuthorizationCode,
+        Ok(GrantType::RefreshToken) => EventKind::RefreshToken,
+        Err(_) => EventKind::TokenRequest,
     }
 }
 
@@ -219,7 +234,7 @@ async fn stranger(
     refusal: Refusal,
     challenge: bool,
 ) -> Response {
-    let ours = refusal.reason.error() == ErrorCode::TemporarilyUnavailable;
+    let ours = refusal.error() == ErrorCode::TemporarilyUnavailable;
     if !ours && let Some(seconds) = app.limits.count_failure(received.source) {
         return OAuthError::slow_down(seconds).into_response();
     }
@@ -246,6 +261,8 @@ fn answer(issued: Issued) -> Response {
         token_type: "Bearer",
         expires_in: issued.expires_in,
         scope: issued.scope.to_string(),
+        refresh_token: issued.refresh_token,
+        id_token: issued.id_token,
     };
     let body = serde_json::to_string(&body).expect("an answer has only texts and numbers");
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()

@@ -1,122 +1,280 @@
-//! `GET /consent/{handle}`: what a client asks of the user. It says who asks, for which backend, and what for.
-//!
-//! The page cannot sign anybody in yet, so nobody can agree on it, and it says so.
+//! `/consent/{handle}`: what a client asks of the user at a token exchange, the user's answer, and how the client learns
+//! of it.
 
-use super::error::error;
-use super::page;
+use super::consent_view::{View, offered, page_for, read_choice};
+use super::error::{done, error, error_with_link, expired, stopped, unavailable};
+use super::posted::Posted;
+use super::session::Browser;
+use super::who::{Who, isolated, shown};
+use super::{form, login};
 use crate::app::{App, Snapshot};
-use crate::domain::client::{Assurance, ClientEntry};
-use crate::domain::resource::{Access, Resource};
-use crate::domain::scope::Scope;
+use crate::domain::client::ClientEntry;
+use crate::domain::consent::{Consent, ConsentAnswer};
+use crate::domain::names::{IdpId, UserId};
+use crate::domain::resource::Resource;
+use crate::domain::scope::ScopeSet;
+use crate::domain::sign_in::SignIn;
+use crate::grants::consent::{Parties, give, refuse};
+use crate::grants::{Failure, Received};
 use crate::secrets::digest;
-use crate::store::ConsentRequest;
-use askama::Template;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::Response;
+use crate::store::{ConsentRequest, StoreError};
+use axum::Extension;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-#[derive(Template)]
-#[template(path = "consent.html")]
-struct ConsentPage<'a> {
-    base: &'a str,
-    client_name: &'a str,
-    client_id: &'a str,
-    assurance: &'a str,
-    resource_name: &'a str,
-    audience: &'a str,
-    groups: Vec<Group<'a>>,
-    lifetime_minutes: u32,
-    agreed: bool,
+/// What a form of this page is for.
+const PURPOSE: &str = "consent";
+/// The query of the link "not you?".
+const OTHER_ACCOUNT: &str = "account=other";
+/// Seconds between two looks of a client that waits.
+const POLL_INTERVAL_SECONDS: u32 = 5;
+
+/// What a form of this page is about.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    handle_digest: String,
+    user: UserId,
+    offered: ScopeSet,
 }
 
-/// Scopes that do the same kind of thing.
-struct Group<'a> {
-    title: &'a str,
-    class: &'a str,
-    scopes: Vec<(&'a str, &'a str)>,
-}
-
-/// The page behind a `consent_uri`.
-pub async fn show(State(app): State<Arc<App>>, Path(handle): Path<String>) -> Response {
-    let base = base(&app);
-    let now = app.clock.now();
-    let request = match app.store.find_consent_request(&digest(&handle)).await {
-        Ok(request) => request.filter(|request| now < request.expires_at),
-        Err(cause) => {
-            tracing::error!(%cause, "a consent page could not be shown");
-            let text = "The server cannot look this up at the moment. Please try again in a minute.";
-            return error(StatusCode::SERVICE_UNAVAILABLE, base, "Please try again", text);
-        }
+/// `GET /consent/{handle}`: the page behind a `consent_uri`.
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    browser: Browser,
+    Path(handle): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let asked = match Asked::find(&app, &handle).await {
+        Ok(asked) => asked,
+        Err(page) => return page,
     };
-    let snapshot = app.snapshot();
-    let known = request.as_ref().and_then(|request| parties(&snapshot, request).map(|parties| (request, parties)));
-    let Some((request, (client, resource))) = known else {
-        let text = "This link has expired or was never valid. Go back to the app and start again there: it will give \
-                    you a new link.";
-        return error(StatusCode::NOT_FOUND, base, "This link leads nowhere", text);
+    let user = match signed_in(&app, &browser, &asked, query.as_deref() == Some(OTHER_ACCOUNT)).await {
+        Ok(user) => user,
+        Err(page) => return page,
     };
-    let agreed = match app.consents.of(&app.store, &request.user).await {
-        Ok(consents) => consents.iter().any(|consent| {
-            let same = consent.client == request.client && consent.resource == request.resource;
-            same && consent.is_live(now) && request.scopes.is_subset(&consent.scopes)
-        }),
-        Err(_) => false,
-    };
-    page(StatusCode::OK, render(base, client, resource, request, agreed).render())
+    asked.show(&app, &browser, &user, None).await.unwrap_or_else(|page| page)
 }
 
-fn parties<'a>(snapshot: &'a Snapshot, request: &ConsentRequest) -> Option<(&'a ClientEntry, &'a Resource)> {
-    let client = snapshot.registry.client(&request.client)?;
-    let resource = snapshot.registry.resource(&request.resource)?;
-    Some((client, resource))
+/// `POST /consent/{handle}`: Allow or Deny.
+pub(super) async fn decide(
+    State(app): State<Arc<App>>,
+    Extension(received): Extension<Received>,
+    browser: Browser,
+    Path(handle): Path<String>,
+    headers: HeaderMap,
+    posted: Posted,
+) -> Response {
+    answer(&app, &received, &browser, &handle, &headers, &posted).await.unwrap_or_else(|page| page)
 }
 
-fn render<'a>(
-    base: &'a str,
-    entry: &'a ClientEntry,
-    resource: &'a Resource,
-    request: &'a ConsentRequest,
-    agreed: bool,
-) -> ConsentPage<'a> {
-    let kinds = [
-        (Access::Read, "It could see", "see"),
-        (Access::Write, "It could change", "change"),
-        (Access::Destructive, "It could delete, or do what can't be undone", "destroy"),
-    ];
-    let groups = kinds
-        .into_iter()
-        .map(|(access, title, class)| Group { title, class, scopes: of_kind(resource, request, access) })
-        .filter(|group| !group.scopes.is_empty())
-        .collect();
-    ConsentPage {
-        base,
-        client_name: &entry.client.name,
-        client_id: entry.client.id.as_str(),
-        assurance: match entry.assurance {
-            Assurance::Vetted => "Checked and registered by the administrator of this service.",
-            Assurance::Domain => "Known only by its internet domain; nobody here has checked it.",
-            Assurance::SelfAsserted => "It registered itself; nobody here has checked it.",
-        },
-        resource_name: &resource.name,
-        audience: resource.audience.as_str(),
-        groups,
-        lifetime_minutes: resource.token_lifetime_seconds.div_ceil(60),
-        agreed,
+async fn answer(
+    app: &App,
+    received: &Received,
+    browser: &Browser,
+    handle: &str,
+    headers: &HeaderMap,
+    posted: &Posted,
+) -> Result<Response, Response> {
+    let field = posted.one("form").unwrap_or_default();
+    let about: About = form::open(app, browser, headers, PURPOSE, field).await?;
+    let asked = Asked::find(app, handle).await?;
+    let user = signed_in(app, browser, &asked, false).await?;
+    if about.handle_digest != asked.handle_digest || about.user != user.user {
+        let text = "It belongs to another page. Nothing was allowed. Open the link from the app again.";
+        return Err(error(app, StatusCode::FORBIDDEN, "This form cannot be used here", text));
+    }
+    let choice = match read_choice(posted, &about.offered) {
+        Ok(choice) => choice,
+        Err(problem) => return asked.show(app, browser, &user, Some(problem)).await,
+    };
+    let who = isolated(&Who::of(&asked.client, &app.config.organisation.name).in_text());
+    let parties = Parties { user: &user, client: &asked.client, resource: &asked.resource, handle: Some(handle) };
+    let account = ("See or change what apps may do for you", "/account");
+    if choice.allow {
+        let given = give(app, received, &parties, choice.scopes, choice.lasts).await;
+        given.map_err(|failure| failed(app, &failure))?;
+        let text = format!(
+            "You allowed {who} to act for you at {}. Go back to the app: it goes on by itself. You can close this page.",
+            isolated(&shown(&asked.resource.name, 60))
+        );
+        Ok(done(app, "Done. Go back to the app.", &text, Some(account)))
+    } else {
+        refuse(app, received, &parties, asked.request.scopes.clone()).await.map_err(|failure| failed(app, &failure))?;
+        let text = format!("You said no, and {who} gets nothing new. You can close this page.");
+        Ok(stopped(app, "Not allowed", &text, Some(account)))
     }
 }
 
-/// Description and name of each asked scope of one kind.
-fn of_kind<'a>(resource: &'a Resource, request: &'a ConsentRequest, access: Access) -> Vec<(&'a str, &'a str)> {
-    let declared = request.scopes.iter().filter_map(|name: &Scope| resource.scope(name));
-    declared
-        .filter(|scope| scope.access == access)
-        .map(|scope| (scope.description.as_str(), scope.name.as_str()))
-        .collect()
+fn failed(app: &App, failure: &Failure) -> Response {
+    match failure {
+        Failure::Unavailable(cause) => unavailable(app, cause),
+        // What a user says is not decided about.
+        Failure::Refused { refusal, .. } => unavailable(app, &refusal.detail),
+    }
 }
 
-/// The path that every link on a page begins with.
-fn base(app: &App) -> &str {
-    let after_scheme = app.config.issuer.split_once("://").map_or("", |(_, rest)| rest);
-    after_scheme.find('/').and_then(|at| after_scheme.get(at..)).unwrap_or("")
+/// What `GET /consent/{handle}/status` answers.
+#[derive(Serialize)]
+struct Status {
+    status: &'static str,
+    interval: u32,
+}
+
+/// `GET /consent/{handle}/status`: how the client that shows the link learns of the answer. The handle cannot be guessed,
+/// and nothing is said of the user.
+pub(super) async fn status(State(app): State<Arc<App>>, Path(handle): Path<String>) -> Response {
+    let (code, status) = match state_of(&app, &handle).await {
+        Ok(Some(status)) => (StatusCode::OK, status),
+        Ok(None) => (StatusCode::NOT_FOUND, "expired"),
+        Err(error) => {
+            tracing::error!(%error, "the state of a consent request could not be read");
+            let fields = [(header::CACHE_CONTROL, "no-store"), (header::RETRY_AFTER, "5")];
+            return (StatusCode::SERVICE_UNAVAILABLE, fields).into_response();
+        }
+    };
+    let fields = [(header::CACHE_CONTROL, "no-store")];
+    (code, fields, axum::Json(Status { status, interval: POLL_INTERVAL_SECONDS })).into_response()
+}
+
+/// None if there is no such request, or none any more.
+async fn state_of(app: &App, handle: &str) -> Result<Option<&'static str>, StoreError> {
+    let Some(request) = app.store.find_consent_request(&digest(handle)).await? else {
+        return Ok(None);
+    };
+    if let Some(answer) = request.answer {
+        return Ok(Some(answer.as_str()));
+    }
+    let now = app.clock.now();
+    // The user may have agreed on another page, or an administrator for them.
+    let consents = app.consents.of(&app.store, &request.user).await?;
+    let is_answer = |consent: &Consent| {
+        let same = consent.client == request.client && consent.resource == request.resource;
+        same && consent.is_live(now) && request.scopes.iter().any(|scope| consent.scopes.contains(scope))
+    };
+    let agreed = consents.iter().any(is_answer).then_some(ConsentAnswer::Allowed.as_str());
+    Ok(Some(agreed.unwrap_or(if now < request.expires_at { "pending" } else { "expired" })))
+}
+
+/// A live request with its parties.
+struct Asked {
+    handle: String,
+    handle_digest: String,
+    request: ConsentRequest,
+    snapshot: Arc<Snapshot>,
+    client: Arc<ClientEntry>,
+    resource: Arc<Resource>,
+}
+
+impl Asked {
+    async fn find(app: &App, handle: &str) -> Result<Self, Response> {
+        let unreadable = |cause: StoreError| unavailable(app, &cause.to_string());
+        let handle_digest = digest(handle);
+        let request = app.store.find_consent_request(&handle_digest).await.map_err(unreadable)?;
+        let now = app.clock.now();
+        let Some(request) = request.filter(|request| now < request.expires_at) else {
+            return Err(expired(app));
+        };
+        let snapshot = app.snapshot();
+        let client = app.clients.find(&app.store, &snapshot, &request.client).await.map_err(unreadable)?;
+        let resource = snapshot.registry.resource(&request.resource).cloned();
+        let (Some(client), Some(resource)) = (client, resource) else {
+            return Err(expired(app));
+        };
+        if client.suspended_at.is_some() {
+            let text = "The administrator of this service stopped the app that sent you here. Nothing can be allowed to it \
+                        at the moment.";
+            return Err(error(app, StatusCode::FORBIDDEN, "This app is stopped", text));
+        }
+        Ok(Self { handle: handle.to_owned(), handle_digest, request, snapshot, client, resource })
+    }
+
+    /// The page, or that there is nothing left to say.
+    async fn show(
+        &self,
+        app: &App,
+        browser: &Browser,
+        user: &SignIn,
+        problem: Option<&str>,
+    ) -> Result<Response, Response> {
+        let now = app.clock.now();
+        let consents = app.consents.of(&app.store, &user.user).await;
+        let consents = consents.map_err(|cause| unavailable(app, &cause.to_string()))?;
+        let fingerprint = self.client.client.fingerprint();
+        let is_current = |consent: &&Consent| {
+            let same = consent.client == self.request.client && consent.resource == self.request.resource;
+            same && consent.is_live(now) && consent.fingerprint.as_ref().is_none_or(|agreed| *agreed == fingerprint)
+        };
+        let agreed = consents.iter().find(is_current);
+        // Who left something unticked is not asked for it again by the same link.
+        let has_answered = self.request.answer == Some(ConsentAnswer::Allowed);
+        if agreed.is_some_and(|consent| has_answered || self.request.scopes.is_subset(&consent.scopes)) {
+            let text =
+                "You have agreed to this already. There is nothing left to do here: go back to the app and try again.";
+            return Ok(done(
+                app,
+                "You agreed to this already",
+                text,
+                Some(("See what apps may do for you", "/account")),
+            ));
+        }
+        let scopes = offered(&self.request.scopes, agreed);
+        let about =
+            About { handle_digest: self.handle_digest.clone(), user: user.user.clone(), offered: scopes.clone() };
+        let form = form::seal(app, browser, PURPOSE, &about).await?;
+        let action = format!("/consent/{}", self.handle);
+        Ok(page_for(
+            app,
+            &View {
+                client: &self.client,
+                resource: &self.resource,
+                user,
+                scopes: &scopes,
+                agreed,
+                redirect_uri: None,
+                action: &action,
+                other_account: &format!("{action}?{OTHER_ACCOUNT}"),
+                form: &form,
+                problem,
+            },
+        ))
+    }
+
+    /// The provider whose users have such ids: an exchange that lacks consent does not make us remember the user.
+    fn provider(&self) -> Option<IdpId> {
+        let user = self.request.user.as_str();
+        let providers = self.snapshot.registry.identity_providers();
+        let of_user = providers.filter(|idp| user.starts_with(&idp.prefix()));
+        of_user.max_by_key(|idp| idp.prefix().len()).map(|idp| idp.id.clone())
+    }
+}
+
+/// The user that the request is for, signed in.
+///
+/// # Errors
+/// A page: to sign in, to choose another account, or that somebody else is signed in.
+async fn signed_in(app: &App, browser: &Browser, asked: &Asked, as_other: bool) -> Result<SignIn, Response> {
+    let user = browser.signed_in(app).await?;
+    let return_to = format!("/consent/{}", asked.handle);
+    match user {
+        Some(user) if user.user == asked.request.user && !as_other => Ok(user),
+        Some(user) if !as_other => {
+            let text = format!(
+                "You are signed in as {}, and this request is for another account. Nothing was allowed. Sign in with the \
+                 account that you use in the app.",
+                isolated(&shown(user.account(), 60))
+            );
+            let path = format!("{return_to}?{OTHER_ACCOUNT}");
+            let link = ("Use another account", path.as_str());
+            Err(error_with_link(app, StatusCode::FORBIDDEN, "This is for another account", &text, link))
+        }
+        signed_in => {
+            let choose_account = signed_in.is_some();
+            let wish =
+                login::LoginWish { return_to, idp: asked.provider(), choose_account, ..login::LoginWish::default() };
+            Err(login::begin(app, browser, wish).await)
+        }
+    }
 }

@@ -1,19 +1,65 @@
-//! The page for what is not there.
+//! Pages that say one thing: what went wrong and what to do, or what was done.
 
-use super::page;
+use super::layout::{Frame, page};
+use crate::app::App;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
 
 #[derive(Template)]
-#[template(path = "error.html")]
-struct ErrorPage<'a> {
-    base: &'a str,
+#[template(path = "notice.html")]
+struct NoticePage<'a> {
+    frame: Frame<'a>,
+    kind: Kind,
     title: &'a str,
     text: &'a str,
+    link: Option<(&'a str, String)>,
 }
 
-/// A page that says what went wrong and what to do.
-pub(super) fn error(status: StatusCode, base: &str, title: &str, text: &str) -> Response {
-    page(status, ErrorPage { base, title, text }.render())
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Problem,
+    Done,
+    Stopped,
+}
+
+/// A page that says what went wrong (`title`), what happened and what to do (`text`).
+pub(super) fn error(app: &App, status: StatusCode, title: &str, text: &str) -> Response {
+    notice(app, status, Kind::Problem, title, text, None)
+}
+
+/// An error page with one way on: what the link says, and its path below the issuer.
+pub(super) fn error_with_link(app: &App, status: StatusCode, title: &str, text: &str, link: (&str, &str)) -> Response {
+    notice(app, status, Kind::Problem, title, text, Some(link))
+}
+
+/// A page that says what was done.
+pub(super) fn done(app: &App, title: &str, text: &str, link: Option<(&str, &str)>) -> Response {
+    notice(app, StatusCode::OK, Kind::Done, title, text, link)
+}
+
+/// A page that says that nothing was done, as the user wanted.
+pub(super) fn stopped(app: &App, title: &str, text: &str, link: Option<(&str, &str)>) -> Response {
+    notice(app, StatusCode::OK, Kind::Stopped, title, text, link)
+}
+
+/// The database or the audit trail does not answer.
+pub(super) fn unavailable(app: &App, cause: &str) -> Response {
+    tracing::error!(cause, "a page could not be shown");
+    let text =
+        "The server cannot do this at the moment. Nothing was changed. Wait a minute, then load this page again.";
+    error(app, StatusCode::SERVICE_UNAVAILABLE, "Please try again in a minute", text)
+}
+
+/// What the page is about has ended, or never was.
+pub(super) fn expired(app: &App) -> Response {
+    let text = "This link has expired or was never valid. Nothing was allowed. Go back to the app and start again there: \
+                it gives you a new link.";
+    error(app, StatusCode::NOT_FOUND, "This link leads nowhere", text)
+}
+
+fn notice(app: &App, status: StatusCode, kind: Kind, title: &str, text: &str, link: Option<(&str, &str)>) -> Response {
+    let frame = Frame::of(app);
+    let link = link.map(|(label, path)| (label, format!("{}{path}", frame.base)));
+    page(status, NoticePage { frame, kind, title, text, link }.render())
 }

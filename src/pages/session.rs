@@ -20,3 +20,10 @@ impl Browser {
         todo!()
     }
 }
+
+impl axum::extract::FromRequestParts<std::sync::Arc<App>> for Browser {
+    type Rejection = Response;
+    async fn from_request_parts(_: &mut axum::http::request::Parts, _: &std::sync::Arc<App>) -> Result<Self, Response> {
+        Ok(Self {})
+    }
+}

@@ -118,7 +118,12 @@ fn client_of(change: &Change) -> Option<&ClientId> {
         | Change::RemovePolicy(_)
         | Change::SuspendUser(_)
         | Change::ResumeUser(_)
-        | Change::RevokeConsent(_) => None,
+        | Change::RevokeConsent(_)
+        | Change::NarrowConsent { .. }
+        | Change::ShortenConsent { .. }
+        | Change::PauseConsent(_)
+        | Change::ResumeConsent(_)
+        | Change::AnswerConsentRequest { .. } => None,
     }
 }
 
@@ -138,6 +143,11 @@ fn resource_of(change: &Change) -> Option<&ResourceId> {
         | Change::AddSecret(_)
         | Change::SuspendUser(_)
         | Change::ResumeUser(_)
-        | Change::RevokeConsent(_) => None,
+        | Change::RevokeConsent(_)
+        | Change::NarrowConsent { .. }
+        | Change::ShortenConsent { .. }
+        | Change::PauseConsent(_)
+        | Change::ResumeConsent(_)
+        | Change::AnswerConsentRequest { .. } => None,
     }
 }

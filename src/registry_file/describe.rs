@@ -51,6 +51,11 @@ fn line(change: &Change, current: &StoredRegistry, consents: &[Consent]) -> Stri
             Some(consent) => format!("- {}", consent_words(consent)),
             None => format!("- consent {id}"),
         },
+        Change::NarrowConsent { id, scopes, .. } => format!("~ consent {id}: only {scopes}"),
+        Change::ShortenConsent { id, .. } => format!("~ consent {id}: ends sooner"),
+        Change::PauseConsent(id) => format!("~ consent {id}: paused"),
+        Change::ResumeConsent(id) => format!("~ consent {id}: resumed"),
+        Change::AnswerConsentRequest { answer, .. } => format!("~ consent request: {}", answer.as_str()),
     }
 }
 

@@ -39,6 +39,9 @@ pub(super) const RESOURCE_KEYS: &[&str] = &[
     "audience",
     "name",
     "token_lifetime_seconds",
+    "connector_token_lifetime_seconds",
+    "max_auth_age_seconds",
+    "acr_values",
     "signing_algorithm",
     "release_claims",
     "may_exchange_to",
@@ -217,6 +220,9 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
     let audience = table.required(reader, "audience");
     let name = table.required(reader, "name");
     let token_lifetime_seconds = table.optional(reader, "token_lifetime_seconds").unwrap_or(300);
+    let connector = table.optional(reader, "connector_token_lifetime_seconds").unwrap_or(900);
+    let max_auth_age_seconds = table.optional(reader, "max_auth_age_seconds");
+    let acr_values = table.optional(reader, "acr_values").unwrap_or_default();
     let signing_algorithm = table.optional(reader, "signing_algorithm").unwrap_or_default();
     let release_claims = table.optional(reader, "release_claims").unwrap_or_default();
     let may_exchange_to = table.optional(reader, "may_exchange_to").unwrap_or_default();
@@ -229,6 +235,9 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
         audience: audience?,
         name: name?,
         token_lifetime_seconds,
+        connector_token_lifetime_seconds: connector,
+        max_auth_age_seconds,
+        acr_values,
         signing_algorithm,
         release_claims,
         may_exchange_to,

@@ -171,12 +171,19 @@ fn is_json_pointer(text: &str) -> bool {
 
 fn resource(rules: &mut Rules<'_>, resource: &Resource) {
     rules.text("name", &resource.name);
-    if !TOKEN_LIFETIME_SECONDS.contains(&resource.token_lifetime_seconds) {
-        let (least, most) = (TOKEN_LIFETIME_SECONDS.start(), TOKEN_LIFETIME_SECONDS.end());
-        let given = resource.token_lifetime_seconds;
-        let problem = format!("`token_lifetime_seconds` is from {least} to {most}, and not {given}");
-        rules.problem("/token_lifetime_seconds", problem);
+    for (key, given) in [
+        ("token_lifetime_seconds", resource.token_lifetime_seconds),
+        ("connector_token_lifetime_seconds", resource.connector_token_lifetime_seconds),
+    ] {
+        if !TOKEN_LIFETIME_SECONDS.contains(&given) {
+            let (least, most) = (TOKEN_LIFETIME_SECONDS.start(), TOKEN_LIFETIME_SECONDS.end());
+            rules.problem(&format!("/{key}"), format!("`{key}` is from {least} to {most}, and not {given}"));
+        }
     }
+    if resource.max_auth_age_seconds == Some(0) {
+        rules.problem("/max_auth_age_seconds", "`max_auth_age_seconds` is 0: no sign-in would be new enough");
+    }
+    rules.texts("acr_values", &resource.acr_values);
     rules.list("clients", resource.clients.len());
     rules.list("may_exchange_to", resource.may_exchange_to.len());
     rules.list("scope", resource.scopes.len());

@@ -67,7 +67,7 @@ fn too_slow() -> Response {
 
 /// Routes by their pattern below the issuer's path, as a fixed set of labels.
 fn known(pattern: &str) -> &'static str {
-    const ROUTES: [&str; 11] = [
+    const ROUTES: [&str; 13] = [
         "/token",
         "/register",
         "/.well-known/jwks.json",
@@ -75,6 +75,8 @@ fn known(pattern: &str) -> &'static str {
         "/.well-known/oauth-authorization-server",
         "/.well-known/oauth-protected-resource",
         "/consent",
+        "/account",
+        "/static/logo",
         "/static/procura.css",
         "/healthz",
         "/readyz",

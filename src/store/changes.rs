@@ -1,5 +1,6 @@
 //! What each change by an administrator does to the tables, as steps of one transaction.
 
+use super::grant_families::{REVOKE_OF_CLIENT, REVOKE_OF_CONSENT, REVOKE_OF_RESOURCE};
 use super::sql::{Step, Value, document};
 use super::users::SUSPEND_USER;
 use super::{UNSEEN_IDP, Versions};
@@ -58,6 +59,13 @@ const GRANT_CONSENT: &str = "INSERT INTO consent
     SELECT $1, $2, known.id, resource.id, $5, $6, $7, $8, $9, $10, $11
     FROM (SELECT id FROM client WHERE id = $3 UNION SELECT id FROM dynamic_client WHERE id = $3) AS known, resource
     WHERE resource.id = $4";
+const NARROW_CONSENT: &str = "UPDATE consent SET scopes = $3 WHERE id = $1 AND scopes = $2 AND revoked_at IS NULL";
+const SHORTEN_CONSENT: &str = "UPDATE consent SET expires_at = $2 WHERE id = $1 AND revoked_at IS NULL
+    AND (expires_at IS NULL OR expires_at > $2)";
+const PAUSE_CONSENT: &str =
+    "UPDATE consent SET paused_at = COALESCE(paused_at, $2) WHERE id = $1 AND revoked_at IS NULL";
+const RESUME_CONSENT: &str = "UPDATE consent SET paused_at = NULL WHERE id = $1 AND revoked_at IS NULL";
+const ANSWER_REQUEST: &str = "UPDATE consent_request SET outcome = $2, decided_at = $3 WHERE handle_digest = $1";
 const REVOKE_CONSENT: &str = "UPDATE consent SET revoked_at = COALESCE(revoked_at, $2) WHERE id = $1";
 
 /// Which versions a change touches: 1 for each.
@@ -80,7 +88,13 @@ pub(super) fn touched_by(changes: &[Change]) -> Versions {
                 touched.registry = 1;
                 touched.consents = 1;
             }
-            Change::GrantConsent(_) | Change::RevokeConsent(_) => touched.consents = 1,
+            Change::GrantConsent(_)
+            | Change::RevokeConsent(_)
+            | Change::NarrowConsent { .. }
+            | Change::ShortenConsent { .. }
+            | Change::PauseConsent(_)
+            | Change::ResumeConsent(_) => touched.consents = 1,
+            Change::AnswerConsentRequest { .. } => {}
         }
     }
     touched
@@ -128,13 +142,34 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
         Change::GrantConsent(consent) => grant_consent(consent, now),
         Change::RevokeConsent(id) => vec![
             Step::new(REVOKE_CONSENT, [id.as_str().into(), now.into()]).or_reject(format!("there is no consent {id}")),
+            // What rested on it does not come to life again by a later agreement.
+            Step::new(REVOKE_OF_CONSENT, [id.as_str().into(), now.into()]),
         ],
+        Change::NarrowConsent { id, before, scopes } => {
+            let values = [id.as_str().into(), before.to_string().into(), scopes.to_string().into()];
+            vec![Step::new(NARROW_CONSENT, values).or_reject(no_such_consent(id))]
+        }
+        Change::ShortenConsent { id, expires_at } => {
+            let values = [id.as_str().into(), (*expires_at).into()];
+            vec![Step::new(SHORTEN_CONSENT, values).or_reject(no_such_consent(id))]
+        }
+        Change::PauseConsent(id) => {
+            vec![Step::new(PAUSE_CONSENT, [id.as_str().into(), now.into()]).or_reject(no_such_consent(id))]
+        }
+        Change::ResumeConsent(id) => {
+            vec![Step::new(RESUME_CONSENT, [id.as_str().into()]).or_reject(no_such_consent(id))]
+        }
+        Change::AnswerConsentRequest { handle_digest, answer } => {
+            let values = [handle_digest.as_str().into(), answer.as_str().into(), now.into()];
+            vec![Step::new(ANSWER_REQUEST, values).or_reject("there is no such consent request any more")]
+        }
     }
 }
 
 fn remove_resource(id: &ResourceId, now: i64) -> Vec<Step> {
     vec![
         Step::new(REVOKE_CONSENTS_OF_RESOURCE, [id.as_str().into(), now.into()]),
+        Step::new(REVOKE_OF_RESOURCE, [id.as_str().into(), now.into()]),
         Step::new(REMOVE_RESOURCE, [id.as_str().into()]).or_reject(format!("there is no resource {id}")),
     ]
 }
@@ -147,6 +182,7 @@ fn remove_client(id: &ClientId, now: i64) -> Vec<Step> {
     vec![
         is_a_client(id),
         Step::new(REVOKE_CONSENTS_OF_CLIENT, [id.as_str().into(), now.into()]),
+        Step::new(REVOKE_OF_CLIENT, [id.as_str().into(), now.into()]),
         Step::new(REMOVE_SECRETS, [id.as_str().into()]),
         Step::new(REMOVE_CLIENT, [id.as_str().into()]),
         Step::new(REMOVE_DYNAMIC_CLIENT, [id.as_str().into()]),
@@ -207,4 +243,8 @@ fn is_a_client(id: &ClientId) -> Step {
 
 fn no_client(id: &ClientId) -> String {
     format!("there is no client {id}")
+}
+
+fn no_such_consent(id: &str) -> String {
+    format!("consent {id} is not there, or not as it was")
 }

@@ -2,7 +2,7 @@
 
 use super::sql::{Search, Step, corrupt, searchable};
 use super::{ConsentRequest, Store, StoreError};
-use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
+use crate::domain::consent::{Consent, ConsentAnswer, ConsentSource, ConsentingUser};
 use crate::domain::names::UserId;
 
 // One statement, so that a consent which is taken back meanwhile is not seen both ways. Those of the user and those for
@@ -43,7 +43,7 @@ const FIND_CONSENT: &str =
 const INSERT_REQUEST: &str = "INSERT INTO consent_request
     (handle_digest, user_id, client_id, resource_id, scopes, created_at, expires_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (handle_digest) DO NOTHING";
-const FIND_REQUEST: &str = "SELECT user_id, client_id, resource_id, scopes, created_at, expires_at
+const FIND_REQUEST: &str = "SELECT user_id, client_id, resource_id, scopes, created_at, expires_at, outcome
     FROM consent_request WHERE handle_digest = $1";
 
 impl Store {
@@ -162,11 +162,16 @@ struct ConsentRequestRow {
     scopes: String,
     created_at: i64,
     expires_at: i64,
+    outcome: Option<String>,
 }
 
 impl TryFrom<ConsentRequestRow> for ConsentRequest {
     type Error = StoreError;
     fn try_from(row: ConsentRequestRow) -> Result<Self, StoreError> {
+        let answer = |text: String| {
+            let known = [ConsentAnswer::Allowed, ConsentAnswer::Denied].into_iter().find(|one| one.as_str() == text);
+            known.ok_or("an unknown outcome").map_err(corrupt("consent request"))
+        };
         Ok(Self {
             user: row.user_id.try_into().map_err(corrupt("consent request"))?,
             client: row.client_id.try_into().map_err(corrupt("consent request"))?,
@@ -174,6 +179,7 @@ impl TryFrom<ConsentRequestRow> for ConsentRequest {
             scopes: row.scopes.try_into().map_err(corrupt("consent request"))?,
             created_at: row.created_at,
             expires_at: row.expires_at,
+            answer: row.outcome.map(answer).transpose()?,
         })
     }
 }

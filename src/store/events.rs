@@ -1,7 +1,7 @@
 //! Looking for audit events: by request, by token, by transaction, by filter.
 
 use super::sql::{Search, Value, read_document, searchable};
-use super::{EventFilter, Store, StoreError};
+use super::{DayCount, EventFilter, Store, StoreError};
 use crate::domain::event::AuditEvent;
 use crate::secrets::made_at_ms;
 
@@ -28,6 +28,12 @@ const COUNT_OF_USER: &str = "WITH RECURSIVE segment (number) AS (
         UNION ALL SELECT number + 1 FROM segment WHERE number < (SELECT MAX(seq) / 256 FROM audit_chain))
     SELECT COUNT(*) FROM (
         SELECT 1 FROM segment CROSS JOIN audit_event WHERE seq / 256 = number AND subject = $1 LIMIT $2) AS found";
+/// The same two ways, counted by day.
+const COUNT: &str = "SELECT at_ms / 86400000, outcome, COUNT(*) FROM audit_event WHERE TRUE";
+const COUNT_OF_USER_BY_DAY: &str = "WITH RECURSIVE segment (number) AS (
+        SELECT CAST(0 AS BIGINT)
+        UNION ALL SELECT number + 1 FROM segment WHERE number < (SELECT MAX(seq) / 256 FROM audit_chain))
+    SELECT at_ms / 86400000, outcome, COUNT(*) FROM segment CROSS JOIN audit_event WHERE seq / 256 = number";
 /// A user with more events has some everywhere: reading back through time finds the newest sooner than sorting all.
 const FREQUENT: i64 = 10_000;
 
@@ -60,9 +66,25 @@ impl Store {
             Some(user) if !self.is_frequent(user).await? => LIST_OF_USER,
             Some(_) | None => LIST,
         };
-        let (sql, values) = search(start, filter).finish();
+        let mut search = search(start, filter);
+        search.push_with(" ORDER BY at_ms DESC, writer_id DESC, seq DESC LIMIT ", filter.limit.max(0));
+        let (sql, values) = search.finish();
         let bodies: Vec<String> = on_db!(self, read db => bind_all!(sqlx::query_scalar(sql), values).fetch_all(db))?;
         read_bodies(&bodies)
+    }
+
+    /// How many events there are of each outcome on each day that has some; `limit` does not count.
+    pub async fn count_events_by_day(&self, filter: &EventFilter) -> Result<Vec<DayCount>, StoreError> {
+        let start = match &filter.user {
+            Some(user) if !self.is_frequent(user).await? => COUNT_OF_USER_BY_DAY,
+            Some(_) | None => COUNT,
+        };
+        let mut search = search(start, filter);
+        search.push(" GROUP BY at_ms / 86400000, outcome ORDER BY at_ms / 86400000, outcome");
+        let (sql, values) = search.finish();
+        let rows: Vec<(i64, String, i64)> =
+            on_db!(self, read db => bind_all!(sqlx::query_as(sql), values).fetch_all(db))?;
+        Ok(rows.into_iter().map(|(day, outcome, count)| DayCount { day, outcome, count }).collect())
     }
 
     async fn is_frequent(&self, user: &str) -> Result<bool, StoreError> {
@@ -92,7 +114,6 @@ fn search(start: &'static str, filter: &EventFilter) -> Search {
     search.narrow(" AND reason = ", filter.reason.as_deref().map(searchable).as_deref());
     search.narrow(" AND at_ms >= ", filter.since_ms);
     search.narrow(" AND at_ms < ", filter.until_ms);
-    search.push_with(" ORDER BY at_ms DESC, writer_id DESC, seq DESC LIMIT ", filter.limit.max(0));
     search
 }
 

@@ -18,14 +18,17 @@ mod connection;
 mod consents;
 mod dynamic_clients;
 mod events;
+mod grant_families;
 mod keys;
 mod registry;
 mod replay;
 mod users;
+mod uses;
 mod watch;
 
 use crate::domain::change::StoredSecret;
 use crate::domain::client::ClientEntry;
+use crate::domain::consent::ConsentAnswer;
 use crate::domain::identity_provider::IdentityProvider;
 use crate::domain::names::{ClientId, ResourceId, UserId};
 use crate::domain::policy::PolicyText;
@@ -112,6 +115,28 @@ pub struct ConsentRequest {
     pub created_at: i64,
     /// Unix seconds.
     pub expires_at: i64,
+    /// What the user said, if they did.
+    pub answer: Option<ConsentAnswer>,
+}
+
+/// How often a client used a consent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConsentUse {
+    /// Tokens that were issued by it.
+    pub uses: i64,
+    /// When the last one was, Unix seconds.
+    pub last_used_at: i64,
+}
+
+/// Events of one outcome on one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayCount {
+    /// Days since 1970, in UTC.
+    pub day: i64,
+    /// `granted`, `refused` or `done`.
+    pub outcome: String,
+    /// How many.
+    pub count: i64,
 }
 
 /// Which events to list, newest first. Absent members do not restrict.

@@ -15,7 +15,7 @@ const CLOCK_MAY_JUMP_BACK_SECONDS: i64 = 600;
 /// How many rows go in one transaction: few enough that nobody waits for it.
 const PURGE_BATCH: u64 = 500;
 /// The tables that are swept, each with the statement that deletes a batch.
-const PURGES: [(&str, &str); 2] = [
+const PURGES: [(&str, &str); 4] = [
     (
         "used_token",
         "DELETE FROM used_token WHERE digest IN
@@ -25,6 +25,16 @@ const PURGES: [(&str, &str); 2] = [
         "consent_request",
         "DELETE FROM consent_request WHERE handle_digest IN
         (SELECT handle_digest FROM consent_request WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+    ),
+    (
+        "pushed_request",
+        "DELETE FROM pushed_request WHERE digest IN
+        (SELECT digest FROM pushed_request WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+    ),
+    (
+        "grant_family",
+        "DELETE FROM grant_family WHERE id IN
+        (SELECT id FROM grant_family WHERE ends_at <= $1 - 86400 ORDER BY ends_at LIMIT $2)",
     ),
 ];
 

@@ -66,6 +66,8 @@ struct Claims<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     earlier_grants: &'a [String],
     txn: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a str>,
     client_assurance: &'static str,
     policy: &'a str,
 }
@@ -106,6 +108,7 @@ pub fn mint(granted: &Granted, issuer: &str, keys: &SigningKeys) -> Result<Minte
         grant_id: granted.grant_id.as_deref(),
         earlier_grants: &granted.earlier_grants,
         txn: &txn,
+        sid: granted.family.as_deref(),
         client_assurance: granted.assurance.as_str(),
         policy: &granted.policy_hash,
     };

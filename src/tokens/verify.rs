@@ -178,6 +178,7 @@ impl Verifier<'_> {
                 expires_at: times.expires_at,
                 issued_at: times.issued_at,
                 jti: claims.owned_text("jti")?,
+                sid: claims.owned_text("sid")?,
                 auth_time: claims.time("auth_time")?,
                 acr: claims.owned_text("acr")?.map(|acr| short("acr", acr)).transpose()?,
                 amr: methods(claims.texts("amr", false)?)?,
@@ -286,6 +287,15 @@ fn attributes(claims: &Map<String, Value>, pointers: &ClaimPointers) -> Result<U
         roles: texts(pointers.roles.as_ref())?,
         groups: texts(pointers.groups.as_ref())?,
         email: text(pointers.email.as_ref())?,
+        // Where the address is: beside it (OpenID Connect Core §5.1). Some providers write it as a text.
+        email_verified: pointers.email.as_ref().and_then(|pointer| {
+            let beside = format!("{}/email_verified", pointer.rsplit_once('/')?.0);
+            match at(claims, &beside)? {
+                Value::Bool(verified) => Some(*verified),
+                Value::String(text) => text.parse().ok(),
+                Value::Null | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+            }
+        }),
         name: text(pointers.name.as_ref())?,
     })
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The end-to-end tests, by a recent enough Node.js: the system's, or one from a locked package. Arguments go to node --test.
+# The end-to-end tests, by a recent enough Node.js: the system's, or one from a locked package; and some Python. Arguments go to node --test.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 recent() {
-  node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 11) ? 0 : 1)'
+  node -e 'const [a] = process.versions.node.split(".").map(Number); process.exit(a >= 22 ? 0 : 1)'
 }
 
 # Installs what the lock file says, unless that was done before.
@@ -17,7 +17,19 @@ if ! recent; then
   for bin in "$PWD"/node/node_modules/node-linux-*/bin; do
     PATH="$bin:$PATH"
   done
-  recent || { echo "tests/e2e needs Node.js 20.11 or later; this is $(node --version), and no newer one could be installed" >&2; exit 1; }
+  recent || { echo "tests/e2e needs Node.js 22 or later; this is $(node --version), and no newer one could be installed" >&2; exit 1; }
 fi
 locked .
+locked ../../examples/mcp-server-node
+
+# The same for Python, in an environment of its own beside the build.
+python="${CARGO_TARGET_DIR:-$PWD/../../target}/e2e-python"
+if [ ! "$python/installed" -nt python/requirements.txt ]; then
+  rm -rf "$python"
+  python3 -m venv "$python"
+  "$python/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --requirement python/requirements.txt
+  touch "$python/installed"
+fi
+export E2E_PYTHON="$python/bin/python"
+
 exec node run.mjs "$@"

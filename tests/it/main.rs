@@ -13,6 +13,7 @@ mod database;
 #[macro_use]
 mod world;
 
+mod agreements;
 mod architecture;
 mod attacks;
 mod audit;

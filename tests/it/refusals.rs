@@ -346,6 +346,14 @@ refusals! {
         world.server.change(&[Change::RevokeConsent(id)]).await;
         world.exchange_as("assistant", &world.bobs_id_token(), &[RECORDS]).await
     };
+    a_consent_that_pauses: ConsentPaused = async |world: &World| {
+        let id = world.server.consent("corp|bob", "assistant", "records", "records.read").await;
+        world.assert_granted(&world.exchange_as("assistant", &world.bobs_id_token(), &[RECORDS]).await).await;
+        world.server.change(&[Change::PauseConsent(id)]).await;
+        let answer = world.exchange_as("assistant", &world.bobs_id_token(), &[RECORDS]).await;
+        assert_eq!(answer.json()["consent_uri"], serde_json::Value::Null, "there is nothing to agree to");
+        answer
+    };
 
     // 10: policy
     a_role_that_the_user_lacks: PolicyNotPermitted = async |world: &World| {

@@ -75,7 +75,12 @@ fn changed(mut registry: StoredRegistry, consents: &mut Vec<Consent>, changes: V
             | Change::ResumeClient(_)
             | Change::AddSecret(_)
             | Change::SuspendUser(_)
-            | Change::ResumeUser(_)) => panic!("a file makes no {other:?}"),
+            | Change::ResumeUser(_)
+            | Change::NarrowConsent { .. }
+            | Change::ShortenConsent { .. }
+            | Change::PauseConsent(_)
+            | Change::ResumeConsent(_)
+            | Change::AnswerConsentRequest { .. }) => panic!("a file makes no {other:?}"),
         }
     }
     registry.identity_providers.sort_by(|a, b| a.id.cmp(&b.id));

@@ -3,7 +3,7 @@
 use crate::database::{Kind, TestDatabase, id_made_at};
 use procura::domain::change::{Change, StoredSecret};
 use procura::domain::client::{Assurance, Client};
-use procura::domain::consent::{Consent, ConsentSource, ConsentingUser};
+use procura::domain::consent::{Consent, ConsentAnswer, ConsentSource, ConsentingUser};
 use procura::domain::event::{AuditEvent, ChainHead, ChainedEvent, EventKind, EventOutcome, EventSubject};
 use procura::domain::identity_provider::IdentityProvider;
 use procura::domain::names::{ClientId, IdpId, UserId};
@@ -11,7 +11,9 @@ use procura::domain::policy::PolicyText;
 use procura::domain::resource::{Resource, SigningAlgorithm};
 use procura::domain::signing_key::SigningKeyRecord;
 use procura::domain::user::{User, UserAttributes};
-use procura::store::{ADMINISTRATION_WRITER, ConsentRequest, EventFilter, Store, StoreError, StoredEvent, Versions};
+use procura::store::{
+    ADMINISTRATION_WRITER, ConsentRequest, ConsentUse, DayCount, EventFilter, Store, StoreError, StoredEvent, Versions,
+};
 use serde_json::json;
 use std::fmt::Debug;
 use std::str::FromStr;
@@ -466,12 +468,116 @@ store_test! {
             scopes: name("records.read"),
             created_at: NOW,
             expires_at: NOW + 600,
+            answer: None,
         };
         let second = ConsentRequest { scopes: name("records.delete"), ..first.clone() };
         db.store.insert_consent_request("digest", &first).await.unwrap();
         db.store.insert_consent_request("digest", &second).await.unwrap();
         assert_eq!(db.store.find_consent_request("digest").await.unwrap(), Some(first));
         assert_eq!(db.store.find_consent_request("another\0").await.unwrap(), None);
+    }
+
+    async fn an_answer_is_kept_with_its_request_and_the_last_one_counts(db: TestDatabase) {
+        let request = ConsentRequest {
+            user: name("corp|alice"),
+            client: name("assistant"),
+            resource: name("records"),
+            scopes: name("records.read"),
+            created_at: NOW,
+            expires_at: NOW + 600,
+            answer: None,
+        };
+        db.store.insert_consent_request("digest", &request).await.unwrap();
+        let before = db.store.versions().await.unwrap();
+        for answer in [ConsentAnswer::Denied, ConsentAnswer::Allowed] {
+            apply(&db.store, &[Change::AnswerConsentRequest { handle_digest: "digest".to_owned(), answer }]).await;
+            let stored = db.store.find_consent_request("digest").await.unwrap();
+            assert_eq!(stored, Some(ConsentRequest { answer: Some(answer), ..request.clone() }));
+        }
+        assert_eq!(db.store.versions().await.unwrap(), before, "no server has to look for it");
+        let unknown = Change::AnswerConsentRequest { handle_digest: "other".to_owned(), answer: ConsentAnswer::Denied };
+        assert!(matches!(
+            db.store.change(&[unknown], administration("req_1"), NOW).await,
+            Err(StoreError::Rejected(_))
+        ));
+    }
+
+    async fn a_consent_is_narrowed_from_what_it_was_and_never_gets_longer(db: TestDatabase) {
+        declare(&db.store).await;
+        apply(&db.store, &[Change::GrantConsent(consent("con_1", Some("corp|alice"), "assistant", "records"))]).await;
+        let before = db.store.versions().await.unwrap().consents;
+        let narrow = |before: &str, scopes: &str| {
+            let (id, before, scopes) = ("con_1".to_owned(), name(before), name(scopes));
+            Change::NarrowConsent { id, before, scopes }
+        };
+        let shorten = |expires_at| Change::ShortenConsent { id: "con_1".to_owned(), expires_at };
+        let try_to = async |change: Change| db.store.change(&[change], administration("req_1"), NOW).await.is_ok();
+        assert!(try_to(narrow("records.read records.write", "records.read")).await);
+        assert!(!try_to(narrow("records.read records.write", "records.write")).await, "it was narrowed meanwhile");
+        assert!(try_to(shorten(NOW + 500)).await);
+        assert!(!try_to(shorten(NOW + 501)).await, "that would be later");
+        let stored = db.store.find_consent("con_1").await.unwrap().unwrap();
+        assert_eq!((stored.scopes.to_string().as_str(), stored.expires_at), ("records.read", Some(NOW + 500)));
+        assert_eq!(db.store.versions().await.unwrap().consents, before + 2);
+    }
+
+    async fn a_consent_pauses_and_goes_on_until_it_is_taken_back(db: TestDatabase) {
+        declare(&db.store).await;
+        apply(&db.store, &[Change::GrantConsent(consent("con_1", Some("corp|alice"), "assistant", "records"))]).await;
+        let (pause, resume) = (Change::PauseConsent("con_1".to_owned()), Change::ResumeConsent("con_1".to_owned()));
+        for now in [NOW + 1, NOW + 2] {
+            db.store.change(std::slice::from_ref(&pause), administration("req_1"), now).await.unwrap();
+        }
+        let paused_at = async || db.store.find_consent("con_1").await.unwrap().unwrap().paused_at;
+        assert_eq!(paused_at().await, Some(NOW + 1));
+        apply(&db.store, std::slice::from_ref(&resume)).await;
+        assert_eq!(paused_at().await, None);
+        apply(&db.store, &[Change::RevokeConsent("con_1".to_owned())]).await;
+        for change in [pause, resume] {
+            let refused = db.store.change(&[change], administration("req_1"), NOW).await;
+            assert!(matches!(refused, Err(StoreError::Rejected(_))));
+        }
+    }
+
+    async fn uses_of_consents_add_up_and_are_told_to_their_user(db: TestDatabase) {
+        declare(&db.store).await;
+        apply(&db.store, &[
+            Change::GrantConsent(consent("con_1", Some("corp|alice"), "assistant", "records")),
+            Change::GrantConsent(consent("con_2", Some("corp|bob"), "assistant", "records")),
+        ])
+        .await;
+        let uses = |id: &str, uses, last_used_at| (id.to_owned(), ConsentUse { uses, last_used_at });
+        let many = (0..600).map(|number| uses(&format!("other_{number}"), 1, NOW));
+        let first = many.chain([uses("con_1", 2, NOW + 5), uses("con_2", 1, NOW)]).collect();
+        db.store.note_consent_uses(&first).await.unwrap();
+        db.store.note_consent_uses(&[uses("con_1", 3, NOW + 4)].into()).await.unwrap();
+        db.store.note_consent_uses(&std::collections::BTreeMap::new()).await.unwrap();
+        let told = db.store.consent_uses(&name("corp|alice")).await.unwrap();
+        assert_eq!(told, [uses("con_1", 5, NOW + 5)].into());
+    }
+
+    async fn events_are_counted_by_day_and_outcome(db: TestDatabase) {
+        const DAY_MS: i64 = 86_400_000;
+        let midnight = NOW * 1000 - (NOW * 1000) % DAY_MS;
+        let event = |at_ms, sub, outcome| AuditEvent { at_ms, outcome, ..granted(1, sub) };
+        let events = [
+            event(midnight - 1, "alice", EventOutcome::Granted),
+            event(midnight, "alice", EventOutcome::Granted),
+            event(midnight + 1, "alice", EventOutcome::Granted),
+            event(midnight + 2, "alice", EventOutcome::Refused),
+            event(midnight + 3, "bob", EventOutcome::Granted),
+        ];
+        let mut head = ChainHead::empty("w_1");
+        let chained: Vec<_> = events.into_iter().map(|event| ChainedEvent::append(&mut head, event)).collect();
+        db.store.append_events(&chained, &[]).await.unwrap();
+        let filter = EventFilter { user: Some("alice".to_owned()), ..EventFilter::default() };
+        let count = |day: i64, outcome: &str, count| DayCount { day, outcome: outcome.to_owned(), count };
+        let today = midnight / DAY_MS;
+        let expected = [count(today - 1, "granted", 1), count(today, "granted", 2), count(today, "refused", 1)];
+        assert_eq!(db.store.count_events_by_day(&filter).await.unwrap(), expected);
+        let since = EventFilter { user: None, since_ms: Some(midnight), ..filter };
+        let expected = [count(today, "granted", 3), count(today, "refused", 1)];
+        assert_eq!(db.store.count_events_by_day(&since).await.unwrap(), expected);
     }
 
     async fn newer_attributes_of_a_user_replace_older_ones_and_never_the_suspension(db: TestDatabase) {
@@ -587,6 +693,7 @@ store_test! {
                 scopes: name("records.read"),
                 created_at: NOW - 600,
                 expires_at,
+                answer: None,
             };
             db.store.insert_consent_request(digest, &request).await.unwrap();
         }

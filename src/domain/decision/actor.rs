@@ -1,18 +1,18 @@
 //! Gates 5 and 6: who acts, and the chain of those who acted before.
 
-use super::{Exchange, Gate, Question, ReasonCode, Refusal, Trace};
+use super::{Delegation, Gate, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::ClientEntry;
 use crate::domain::delegation::{ActChain, Actor, ChainProblem};
 use crate::domain::subject::{ActorToken, Subject};
 
 /// The client that acts: the one that asks, or one whose own token it may present (rules TX-36 to TX-39).
 pub(super) fn permitted<'a>(
-    question: &Question<'a>,
-    exchange: Exchange<'_>,
+    question: &'a Question<'_>,
+    asked: Delegation<'_>,
     subject: &Subject,
     trace: &mut Trace,
 ) -> Result<&'a ClientEntry, Refusal> {
-    let entry = match exchange.actor {
+    let entry = match asked.actor {
         None => question.client,
         Some(actor) => presented(question, actor.map_err(Clone::clone)?)?,
     };
@@ -27,7 +27,7 @@ pub(super) fn permitted<'a>(
     Ok(entry)
 }
 
-fn presented<'a>(question: &Question<'a>, token: &ActorToken) -> Result<&'a ClientEntry, Refusal> {
+fn presented<'a>(question: &'a Question<'_>, token: &ActorToken) -> Result<&'a ClientEntry, Refusal> {
     if token.is_delegated {
         let detail = "the actor token has a user or an actor of its own".to_owned();
         return Err(Refusal::new(ReasonCode::ActorTokenDelegated, detail));
@@ -36,7 +36,7 @@ fn presented<'a>(question: &Question<'a>, token: &ActorToken) -> Result<&'a Clie
         let detail = format!("the actor token is for {:?}, not for this server", token.audiences);
         return Err(Refusal::new(ReasonCode::ActorTokenInvalid, detail));
     }
-    let active = question.registry.client_by_name(&token.sub).filter(|entry| entry.suspended_at.is_none());
+    let active = question.client_by_name(&token.sub).filter(|entry| entry.suspended_at.is_none());
     let entry = active.ok_or_else(|| {
         Refusal::new(ReasonCode::ActorStopped, "the actor is not a registered, active client".to_owned())
     })?;

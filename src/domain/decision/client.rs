@@ -19,7 +19,12 @@ pub(super) fn may_use(question: &Question<'_>, grant: GrantType, trace: &mut Tra
         let detail = format!("{} is not among the grants of client {}", grant.as_str(), client.id);
         return Err(Refusal::new(ReasonCode::GrantNotAllowed, detail));
     }
-    if !client.is_confidential() {
+    // A code and a refresh token are proof of their own; the other grants rest on the client alone.
+    let proves_itself = match grant {
+        GrantType::AuthorizationCode | GrantType::RefreshToken => true,
+        GrantType::TokenExchange | GrantType::ClientCredentials => client.is_confidential(),
+    };
+    if !proves_itself {
         let detail = format!("client {} does not authenticate", client.id);
         return Err(Refusal::new(ReasonCode::ClientIsPublic, detail));
     }

@@ -1,7 +1,7 @@
 //! Gate 9: the user agreed that this client may have these scopes at this backend.
 
 use super::subject::ValidSubject;
-use super::{Cut, Exchange, Gate, Question, ReasonCode, Refusal, Trace};
+use super::{Cut, Delegation, Gate, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::ConsentMode;
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::names::{ClientId, ResourceId, UserId};
@@ -31,7 +31,7 @@ pub(super) struct Agreed<'a> {
 /// A token rests on one consent record: of the live ones, the one that covers most, the user's own first.
 pub(super) fn agreed<'a>(
     question: &Question<'_>,
-    exchange: Exchange<'a>,
+    asked: Delegation<'a>,
     subject: &ValidSubject<'_>,
     resource: &Resource,
     scopes: ScopeSet,
@@ -45,7 +45,7 @@ pub(super) fn agreed<'a>(
     let client = &question.client.client.id;
     let concerns =
         |consent: &&Consent| consent.client == *client && consent.resource == resource.id && consent.speaks_for(user);
-    let all: Vec<&Consent> = exchange.consents.iter().filter(concerns).collect();
+    let all: Vec<&Consent> = asked.consents.iter().filter(concerns).collect();
     let covered = |consent: &Consent| scopes.iter().filter(|scope| consent.scopes.contains(scope)).count();
     let best = all
         .iter()
@@ -56,7 +56,9 @@ pub(super) fn agreed<'a>(
         let detail = format!("user {user} has not agreed to {scopes} at {} for {client}", resource.id);
         let consent =
             ConsentNeeded { user: user.clone(), client: client.clone(), resource: resource.id.clone(), scopes };
-        return Err(Refusal { consent: Some(Box::new(consent)), ..Refusal::new(reason, detail) });
+        // A user who pauses a client is not asked again until they let it go on.
+        let consent = (reason != ReasonCode::ConsentPaused).then(|| Box::new(consent));
+        return Err(Refusal { consent, ..Refusal::new(reason, detail) });
     };
     let (scopes, missing) = scopes.partition(|scope| consent.scopes.contains(scope));
     let dropped: Vec<Cut> =
@@ -90,6 +92,7 @@ fn why_none(all: &[&Consent], scopes: &ScopeSet, now: i64) -> ReasonCode {
         .max_by_key(|consent| consent.granted_at);
     match newest {
         Some(consent) if consent.revoked_at.is_some() => ReasonCode::ConsentRevoked,
+        Some(consent) if consent.is_kept(now) => ReasonCode::ConsentPaused,
         Some(_) => ReasonCode::ConsentExpired,
         None => ReasonCode::ConsentMissing,
     }

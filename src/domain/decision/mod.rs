@@ -9,6 +9,7 @@ mod consent;
 mod policy;
 mod reason;
 mod scope;
+mod strength;
 mod subject;
 mod target;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use super::scope::{Scope, ScopeSet};
 use super::subject::{ActorToken, Subject};
 use super::target::{RequestedTargets, Target};
 use super::user::{User, UserAttributes};
+use std::sync::Arc;
 
 /// All that a decision depends on.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +50,8 @@ pub struct Question<'a> {
     pub now: i64,
     /// The authenticated client.
     pub client: &'a ClientEntry,
+    /// Those clients of an earlier chain that are not in the registry but registered themselves.
+    pub other_clients: &'a [Arc<ClientEntry>],
     /// The targets it names.
     pub targets: &'a RequestedTargets,
     /// The scopes it asks for; all it may have if absent.
@@ -56,19 +60,29 @@ pub struct Question<'a> {
     pub asked: Asked<'a>,
 }
 
+impl Question<'_> {
+    /// The client of this id, wherever it is known from.
+    fn client_by_name(&self, name: &str) -> Option<&ClientEntry> {
+        let beside = || self.other_clients.iter().find(|entry| entry.client.id.as_str() == name);
+        self.registry.client_by_name(name).or_else(beside).map(AsRef::as_ref)
+    }
+}
+
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 pub enum Asked<'a> {
-    /// A token for the subject, with an actor (RFC 8693).
-    Exchange(Exchange<'a>),
+    /// A token for the subject, with an actor (RFC 8693; RFC 6749 §4.1, §6).
+    Delegation(Delegation<'a>),
     /// A token for the client itself (RFC 6749 §4.4).
     ClientCredentials,
 }
 
-/// What a token exchange has.
+/// What a grant by which a client acts for somebody has.
 #[derive(Debug, Clone, Copy)]
-pub struct Exchange<'a> {
-    /// The subject token, verified or refused.
+pub struct Delegation<'a> {
+    /// Token exchange, authorization code or refresh token.
+    pub grant: GrantType,
+    /// The subject token, verified or refused; for a code or a refresh token the sign-in that it stands for.
     pub subject: Result<&'a Subject, &'a Refusal>,
     /// The actor token, if one was sent, verified or refused.
     pub actor: Option<Result<&'a ActorToken, &'a Refusal>>,
@@ -76,6 +90,8 @@ pub struct Exchange<'a> {
     pub known_user: Option<&'a User>,
     /// Every consent of the user, and those for everyone.
     pub consents: &'a [Consent],
+    /// Why the session that the subject token is of has ended, in words; none while it goes on.
+    pub session_ended: Option<&'a str>,
     /// How the user and this pair of user and client stand with the limits.
     pub limits: LimitState,
 }
@@ -117,12 +133,56 @@ pub struct Refusal {
     pub consent: Option<Box<ConsentNeeded>>,
     /// Seconds to wait, if waiting helps.
     pub retry_after_seconds: Option<u64>,
+    /// How the user would have to sign in, if that is what is missing.
+    pub sign_in: Option<Box<SignInNeeded>>,
+    /// The `error` on the wire, where the grant wants another one than the reason's own.
+    pub error: Option<ErrorCode>,
+}
+
+/// How the user must have signed in for a backend (RFC 9470 §3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignInNeeded {
+    /// One of these; empty if any will do.
+    pub acr_values: Vec<String>,
+    /// The oldest proof that counts, in seconds.
+    pub max_age: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal with nothing but its reason and detail.
     pub fn new(reason: ReasonCode, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), consent: None, retry_after_seconds: None }
+        Self { reason, detail: detail.into(), consent: None, retry_after_seconds: None, sign_in: None, error: None }
+    }
+
+    /// The `error` on the wire.
+    pub fn error(&self) -> ErrorCode {
+        self.error.unwrap_or_else(|| self.reason.error())
+    }
+
+    /// As the answer to a code or a refresh token: what a new authorization could mend is `invalid_grant`, for that is what
+    /// makes a client ask for one (RFC 6749 §5.2; rule CL-32).
+    #[must_use]
+    pub fn of_stored_grant(self) -> Self {
+        let error = match self.error() {
+            ErrorCode::ConsentRequired
+            | ErrorCode::AccessDenied
+            | ErrorCode::InsufficientUserAuthentication
+            | ErrorCode::LoginRequired
+            | ErrorCode::InteractionRequired
+            | ErrorCode::UnmetAuthenticationRequirements => ErrorCode::InvalidGrant,
+            ErrorCode::InvalidRequest if self.reason.gate() > Gate::Grant => ErrorCode::InvalidGrant,
+            other @ (ErrorCode::InvalidRequest
+            | ErrorCode::InvalidClient
+            | ErrorCode::InvalidGrant
+            | ErrorCode::UnauthorizedClient
+            | ErrorCode::UnsupportedGrantType
+            | ErrorCode::InvalidScope
+            | ErrorCode::InvalidTarget
+            | ErrorCode::UnsupportedResponseType
+            | ErrorCode::SlowDown
+            | ErrorCode::TemporarilyUnavailable) => other,
+        };
+        Self { error: Some(error), consent: None, ..self }
     }
 }
 
@@ -188,6 +248,8 @@ pub struct Granted {
     pub grant_id: Option<String>,
     /// The consents of earlier hops, oldest first.
     pub earlier_grants: Vec<String>,
+    /// The grant family that the token is of, in `sid`; none for a token that rests on no sign-in here.
+    pub family: Option<String>,
     /// The transaction of the subject token; a new one begins if absent.
     pub txn: Option<String>,
     /// The provider and the `jti` of a subject token that this client may exchange only once: record the use, or refuse
@@ -209,7 +271,7 @@ pub struct Granted {
 pub fn decide(question: &Question<'_>) -> Decision {
     let mut trace = Trace::default();
     let outcome = match question.asked {
-        Asked::Exchange(exchange) => decide_exchange(question, exchange, &mut trace),
+        Asked::Delegation(asked) => decide_delegation(question, asked, &mut trace),
         Asked::ClientCredentials => decide_client_credentials(question, &mut trace),
     };
     if let Err(refusal) = &outcome {
@@ -218,20 +280,21 @@ pub fn decide(question: &Question<'_>) -> Decision {
     Decision { trace, outcome }
 }
 
-/// Token exchange (RFC 8693): the user is the subject, the client acts.
-fn decide_exchange(question: &Question<'_>, exchange: Exchange<'_>, trace: &mut Trace) -> Result<Granted, Refusal> {
+/// Token exchange (RFC 8693), a code or a refresh token (RFC 6749 §4.1, §6): the user is the subject, the client acts.
+fn decide_delegation(question: &Question<'_>, asked: Delegation<'_>, trace: &mut Trace) -> Result<Granted, Refusal> {
     client::is_active(question, trace)?;
-    client::may_use(question, GrantType::TokenExchange, trace)?;
-    let subject = subject::valid(question, exchange, trace)?;
+    client::may_use(question, asked.grant, trace)?;
+    let subject = subject::valid(question, asked, trace)?;
     let rule = subject::belongs_to_client(question, &subject, trace)?;
-    let actor = actor::permitted(question, exchange, subject.token, trace)?;
+    let actor = actor::permitted(question, asked, subject.token, trace)?;
     let chain = actor::extended_chain(question, subject.token, actor, trace)?;
     let resource = target::reachable(question, &subject, actor, trace)?;
     let (scopes, mut cut) = scope::within_ceilings(question, &subject, rule, actor, &resource, trace)?;
-    let agreed = consent::agreed(question, exchange, &subject, &resource, scopes, &mut cut, trace)?;
+    let agreed = consent::agreed(question, asked, &subject, &resource, scopes, &mut cut, trace)?;
+    strength::strong_enough(question, subject.token, &resource)?;
     let permitted = policy::permitted(question, &subject, Some(&chain), &resource, agreed.scopes, &mut cut, trace)?;
-    bounds::limits(exchange, &subject, trace)?;
-    let expires_at = bounds::lifetime(question, subject.token, agreed.consent, &resource, trace)?;
+    bounds::limits(asked, &subject, trace)?;
+    let expires_at = bounds::lifetime(question, asked.grant, subject.token, agreed.consent, &resource, trace)?;
     let (grant_id, earlier_grants) = subject.grants(agreed.consent);
     Ok(Granted {
         client: question.client.client.id.clone(),
@@ -244,6 +307,7 @@ fn decide_exchange(question: &Question<'_>, exchange: Exchange<'_>, trace: &mut 
         expires_at,
         grant_id,
         earlier_grants,
+        family: subject.token.family().map(str::to_owned),
         txn: subject.txn(),
         single_use: subject.single_use(rule),
         auth_time: subject.token.auth_time,
@@ -274,6 +338,7 @@ fn decide_client_credentials(question: &Question<'_>, trace: &mut Trace) -> Resu
         expires_at: question.now.saturating_add(i64::from(question.own_token_lifetime_seconds)),
         grant_id: None,
         earlier_grants: Vec::new(),
+        family: None,
         txn: None,
         single_use: None,
         auth_time: None,

@@ -16,7 +16,7 @@ pub(super) struct Permitted {
     pub(super) policies: Vec<String>,
 }
 
-/// For the subject of an exchange.
+/// For the subject of an asked.
 pub(super) fn permitted(
     question: &Question<'_>,
     subject: &ValidSubject<'_>,
@@ -82,7 +82,7 @@ fn name_of(issuer: &str, actor: &Actor) -> String {
 
 fn grant(question: &Question<'_>) -> GrantType {
     match question.asked {
-        Asked::Exchange(_) => GrantType::TokenExchange,
+        Asked::Delegation(asked) => asked.grant,
         Asked::ClientCredentials => GrantType::ClientCredentials,
     }
 }

@@ -204,6 +204,22 @@ reasons! {
         "The scope parameter is malformed.",
         "The scope parameter is not a list of scope tokens with single spaces between.",
         "Correct the parameter (RFC 6749 section 3.3).";
+    ResponseTypeUnsupported = "response_type_unsupported", Request, UnsupportedResponseType,
+        "The response_type is not supported.",
+        "Another response_type than code was asked for.",
+        "Use response_type=code with PKCE.";
+    RedirectUriInvalid = "redirect_uri_invalid", Request, InvalidRequest,
+        "The redirect_uri is not one of this client.",
+        "The redirect_uri is missing, or not exactly one that the client registered; only the port of a loopback one may differ.",
+        "Register the redirect URI, or send the registered one.";
+    PkceMissing = "pkce_missing", Request, InvalidRequest,
+        "A code_challenge with the method S256 is required.",
+        "The request has no code_challenge, or one of another method than S256, or of another length than 43 characters.",
+        "Use PKCE with S256 (RFC 7636).";
+    RequestUriInvalid = "request_uri_invalid", Request, InvalidRequest,
+        "The request_uri is not acceptable.",
+        "The request_uri is none of ours, has ended, was used before, or is another client's (RFC 9126).",
+        "Push the request again and use its request_uri once.";
 
     // 1: the client
     ClientCredentialsMissing = "client_credentials_missing", Client, InvalidClient,
@@ -338,6 +354,34 @@ reasons! {
         "The subject_token is not valid.",
         "The consent that our own token rests on, or that of an earlier hop, was taken back or has ended.",
         "Ask the user to agree again.";
+    SubjectSessionEnded = "subject_session_ended", SubjectToken, InvalidRequest,
+        "The subject token is not acceptable.",
+        "The session that the token is of was ended: by a logout at the identity provider, by the user, or because a code or refresh token was used twice.",
+        "Let the user sign in again.";
+    CodeInvalid = "code_invalid", SubjectToken, InvalidGrant,
+        "The code is not acceptable.",
+        "The code is none of ours, is another client's, or its redirect_uri or code_verifier is not the one it was asked for with.",
+        "Send the code to the token endpoint as it came, with the same redirect_uri and the code_verifier of its code_challenge.";
+    CodeExpired = "code_expired", SubjectToken, InvalidGrant,
+        "The code is not acceptable.",
+        "The code is older than a minute.",
+        "Exchange the code at once; start again at /authorize.";
+    CodeReplayed = "code_replayed", SubjectToken, InvalidGrant,
+        "The code is not acceptable.",
+        "The code was used before. Whoever used it first may have stolen it, so all that came of it was ended (RFC 6749 section 4.1.2).",
+        "Start again at /authorize; use each code once.";
+    RefreshTokenInvalid = "refresh_token_invalid", SubjectToken, InvalidGrant,
+        "The refresh token is not acceptable.",
+        "The refresh token is none of ours, or is another client's.",
+        "Start again at /authorize.";
+    RefreshTokenExpired = "refresh_token_expired", SubjectToken, InvalidGrant,
+        "The refresh token is not acceptable.",
+        "The refresh token was not used for too long, or the grant has reached its end.",
+        "Start again at /authorize; `tokens.refresh_idle_days` and `tokens.refresh_lifetime_days` say how long.";
+    RefreshTokenReused = "refresh_token_reused", SubjectToken, InvalidGrant,
+        "The refresh token is not acceptable.",
+        "A refresh token that was replaced before was used again, after the time that is left for lost answers. It may have been stolen, so the whole family was ended (RFC 9700 section 4.14).",
+        "Start again at /authorize. If a client does this often, it runs several processes on one token: see `tokens.refresh_grace_seconds`.";
     SubjectActorStopped = "subject_actor_stopped", SubjectToken, InvalidRequest,
         "The subject_token is not valid.",
         "A client that acted earlier in the chain was suspended or removed.",
@@ -478,6 +522,26 @@ reasons! {
         "The user has to agree first; show them the consent_uri.",
         "The consent was taken back.",
         "Show the user the consent_uri.";
+    ConsentDenied = "consent_denied", Consent, AccessDenied,
+        "The user said no.",
+        "The user chose not to allow it on the consent page.",
+        "Nothing: it was their choice.";
+    SignInRequired = "sign_in_required", Consent, LoginRequired,
+        "The user is not signed in.",
+        "prompt=none was sent, and nobody is signed in in this browser.",
+        "Ask again without prompt=none.";
+    PageRequired = "page_required", Consent, InteractionRequired,
+        "The user has to be asked.",
+        "prompt=none was sent, and the user would have to be shown a page.",
+        "Ask again without prompt=none.";
+    SignInInsufficient = "sign_in_insufficient", Consent, UnmetAuthenticationRequirements,
+        "The identity provider did not sign the user in as was asked.",
+        "After a new sign-in the acr or the auth_time still is not what the request or the backend wants.",
+        "See what the identity provider can do, and what the client asks for in acr_values and max_age.";
+    ConsentPaused = "consent_paused", Consent, AccessDenied,
+        "The user does not let this client act for now.",
+        "The user paused the client on their account page.",
+        "Wait until the user lets it go on, at /account; there is nothing to agree to.";
 
     // 10: policy
     PolicyNotPermitted = "policy_not_permitted", Policy, AccessDenied,
@@ -488,6 +552,14 @@ reasons! {
         "Policy does not permit this.",
         "A policy forbids it; forbid always wins.",
         "The trace names the policy.";
+    SignInTooWeak = "sign_in_too_weak", Policy, InsufficientUserAuthentication,
+        "The user has to sign in more strongly for this resource.",
+        "The backend wants one of its `acr_values`, and the user did not sign in so.",
+        "Let the user sign in with one of the acr_values of the answer (RFC 9470).";
+    SignInTooOld = "sign_in_too_old", Policy, InsufficientUserAuthentication,
+        "The user has to sign in again for this resource.",
+        "The backend wants a sign-in that is not older than its `max_auth_age_seconds`.",
+        "Let the user sign in again, with the max_age of the answer (RFC 9470).";
 
     // 11: limits
     UserLimit = "user_limit", Limits, SlowDown,

@@ -7,6 +7,7 @@ use crate::domain::client::ClientEntry;
 use crate::domain::identity_provider::{SubjectScope, SubjectTokenRule};
 use crate::domain::resource::Resource;
 use crate::domain::scope::{Scope, ScopeSet};
+use crate::domain::subject::SubjectIssuer;
 use std::sync::Arc;
 
 /// Scopes that survive, and those that were cut.
@@ -76,7 +77,7 @@ fn has(client: &ClientEntry, resource: &Resource, scope: &Scope) -> bool {
 
 /// Whether the subject token leaves room for the scope.
 ///
-/// A provider's token limits by its `scope` claim if it has one. Our own token limits at its own backend; at another
+/// A provider's token limits by its `scope` claim if it has one, and a sign-in by what the user let the client have. Our own token limits at its own backend; at another
 /// one it limits the scopes whose names both backends know, so that none is gained on the way.
 fn subject_has(
     subject: &ValidSubject<'_>,
@@ -86,6 +87,9 @@ fn subject_has(
     scope: &Scope,
 ) -> bool {
     let claimed = |scope: &Scope| subject.token.scope.as_ref().is_some_and(|held| held.contains(scope));
+    if matches!(subject.token.issuer, SubjectIssuer::SignIn(_)) {
+        return subject.token.scope.is_none() || claimed(scope);
+    }
     if let Some(rule) = rule {
         return subject.token.scope.is_none() || rule.scope == SubjectScope::Ignored || claimed(scope);
     }

@@ -2,7 +2,7 @@
 
 use super::consent::holds;
 use super::target::sources;
-use super::{Exchange, Gate, GrantedSubject, Question, ReasonCode, Refusal, Trace};
+use super::{Delegation, Gate, GrantedSubject, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::ClientEntry;
 use crate::domain::consent::Consent;
 use crate::domain::delegation::{ActChain, Actor};
@@ -21,7 +21,7 @@ impl ValidSubject<'_> {
     pub(super) fn own(&self) -> Option<&OwnToken> {
         match &self.token.issuer {
             SubjectIssuer::Own(own) => Some(own),
-            SubjectIssuer::Idp(_) => None,
+            SubjectIssuer::Idp(_) | SubjectIssuer::SignIn(_) => None,
         }
     }
 
@@ -33,10 +33,10 @@ impl ValidSubject<'_> {
     }
 
     /// The client that the subject is, if it is no user.
-    pub(super) fn client<'q>(&self, question: &Question<'q>) -> Option<&'q ClientEntry> {
+    pub(super) fn client<'q>(&self, question: &'q Question<'_>) -> Option<&'q ClientEntry> {
         match &self.party {
             GrantedSubject::User { .. } => None,
-            GrantedSubject::Client(id) => question.registry.client(id).map(AsRef::as_ref),
+            GrantedSubject::Client(id) => question.client_by_name(id.as_str()),
         }
     }
 
@@ -46,7 +46,7 @@ impl ValidSubject<'_> {
             (SubjectIssuer::Idp(idp), Some(jti)) if rule.is_some_and(|rule| rule.single_use) => {
                 Some((idp.clone(), jti.clone()))
             }
-            (SubjectIssuer::Idp(_) | SubjectIssuer::Own(_), _) => None,
+            (SubjectIssuer::Idp(_) | SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_), _) => None,
         }
     }
 
@@ -66,15 +66,18 @@ impl ValidSubject<'_> {
 
 pub(super) fn valid<'a>(
     question: &Question<'_>,
-    exchange: Exchange<'a>,
+    asked: Delegation<'a>,
     trace: &mut Trace,
 ) -> Result<ValidSubject<'a>, Refusal> {
-    let token = exchange.subject.map_err(Clone::clone)?;
+    let token = asked.subject.map_err(Clone::clone)?;
+    if let Some(why) = asked.session_ended {
+        return Err(Refusal::new(ReasonCode::SubjectSessionEnded, why));
+    }
     earlier_actors_are_active(question, token)?;
     let party = match &token.issuer {
-        SubjectIssuer::Idp(idp) => user_of_idp(question, idp, token)?,
+        SubjectIssuer::Idp(idp) | SubjectIssuer::SignIn(idp) => user_of_idp(question, idp, token)?,
         SubjectIssuer::Own(own) => match &own.grant_id {
-            Some(grant_id) => known_user(question, exchange, token, grant_id, own)?,
+            Some(grant_id) => known_user(question, asked, token, grant_id, own)?,
             None => client_itself(question, token)?,
         },
     };
@@ -86,6 +89,7 @@ pub(super) fn valid<'a>(
     let issuer = match &token.issuer {
         SubjectIssuer::Idp(idp) => format!("identity provider {idp}"),
         SubjectIssuer::Own(_) => "this server".to_owned(),
+        SubjectIssuer::SignIn(idp) => format!("a sign-in at identity provider {idp}"),
     };
     let left = token.expires_at.saturating_sub(question.now);
     trace.pass(Gate::SubjectToken, format!("{} of {issuer}, {left} seconds left", party.sub()));
@@ -114,7 +118,7 @@ fn registered<'a>(question: &Question<'a>, id: &IdpId) -> Result<&'a IdentityPro
 
 /// A user must never be taken for a client nor the other way round (RFC 9700 §4.15).
 fn is_no_client(question: &Question<'_>, user: &UserId) -> Result<(), Refusal> {
-    match question.registry.client_by_name(user.as_str()) {
+    match question.client_by_name(user.as_str()) {
         Some(_) => Err(Refusal::new(ReasonCode::UserUnknown, format!("{user} is the id of a client"))),
         None => Ok(()),
     }
@@ -123,19 +127,19 @@ fn is_no_client(question: &Question<'_>, user: &UserId) -> Result<(), Refusal> {
 /// The user of our own token, by what we remember: still vouched for, and every consent on the way still holds.
 fn known_user(
     question: &Question<'_>,
-    exchange: Exchange<'_>,
+    asked: Delegation<'_>,
     token: &Subject,
     grant_id: &str,
     own: &OwnToken,
 ) -> Result<GrantedSubject, Refusal> {
-    let user = exchange.known_user.filter(|user| user.id.as_str() == token.sub).ok_or_else(|| {
+    let user = asked.known_user.filter(|user| user.id.as_str() == token.sub).ok_or_else(|| {
         Refusal::new(ReasonCode::UserUnknown, "nothing is known of the user of this token".to_owned())
     })?;
     registered(question, &user.idp)?;
     is_no_client(question, &user.id)?;
     for id in own.earlier_grants.iter().map(String::as_str).chain([grant_id]) {
-        let consent = exchange.consents.iter().find(|consent| consent.id == id && consent.speaks_for(&user.id));
-        if !consent.is_some_and(|consent| carries_on(question, exchange, consent)) {
+        let consent = asked.consents.iter().find(|consent| consent.id == id && consent.speaks_for(&user.id));
+        if !consent.is_some_and(|consent| carries_on(question, asked, consent)) {
             let detail = format!("consent {id} was taken back, has ended, or is unknown");
             return Err(Refusal::new(ReasonCode::SubjectRevoked, detail));
         }
@@ -152,7 +156,7 @@ fn known_user(
 ///
 /// What replaces a consent is recorded in the second in which the earlier one ends. After a consent was taken back, a
 /// later one does not revive the tokens that rested on it.
-fn carries_on(question: &Question<'_>, exchange: Exchange<'_>, consent: &Consent) -> bool {
+fn carries_on(question: &Question<'_>, asked: Delegation<'_>, consent: &Consent) -> bool {
     // More replacements than anybody makes while a token lives; those of one second could otherwise lead in a circle.
     const REPLACEMENTS: usize = 8;
     let mut candidates = vec![consent];
@@ -170,13 +174,13 @@ fn carries_on(question: &Question<'_>, exchange: Exchange<'_>, consent: &Consent
                     && earlier.scopes.is_subset(&later.scopes)
             })
         };
-        candidates = exchange.consents.iter().filter(replaced_by).collect();
+        candidates = asked.consents.iter().filter(replaced_by).collect();
     }
     false
 }
 
 fn client_itself(question: &Question<'_>, token: &Subject) -> Result<GrantedSubject, Refusal> {
-    let active = question.registry.client_by_name(&token.sub).filter(|entry| entry.suspended_at.is_none());
+    let active = question.client_by_name(&token.sub).filter(|entry| entry.suspended_at.is_none());
     let entry = active.ok_or_else(|| {
         Refusal::new(ReasonCode::SubjectActorStopped, "the subject is not a registered, active client".to_owned())
     })?;
@@ -189,10 +193,10 @@ fn earlier_actors_are_active(question: &Question<'_>, token: &Subject) -> Result
     let ours = in_chain.filter(|actor| actor.iss.as_deref() == Some(question.issuer)).map(|actor| actor.sub.as_str());
     let holder = match &token.issuer {
         SubjectIssuer::Own(own) => Some(own.client_id.as_str()),
-        SubjectIssuer::Idp(_) => None,
+        SubjectIssuer::Idp(_) | SubjectIssuer::SignIn(_) => None,
     };
     for id in ours.chain(holder) {
-        if question.registry.client_by_name(id).is_none_or(|entry| entry.suspended_at.is_some()) {
+        if question.client_by_name(id).is_none_or(|entry| entry.suspended_at.is_some()) {
             let detail = format!("client {id} of the chain is suspended or removed");
             return Err(Refusal::new(ReasonCode::SubjectActorStopped, detail));
         }
@@ -217,6 +221,11 @@ pub(super) fn belongs_to_client<'a>(
         SubjectIssuer::Own(own) => {
             let note = own_token_belongs(question, subject, own)?;
             trace.pass(Gate::SubjectOwner, note);
+            Ok(None)
+        }
+        // Whose the code or the refresh token is was looked at when it was read: another client's is a refusal.
+        SubjectIssuer::SignIn(_) => {
+            trace.pass(Gate::SubjectOwner, format!("the user signed in for {}", question.client.client.id));
             Ok(None)
         }
     }

@@ -4,6 +4,7 @@ use super::subject::{ValidSubject, is_holder};
 use super::{Gate, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::ClientEntry;
 use crate::domain::resource::{Resource, canonical_uri};
+use crate::domain::subject::SubjectIssuer;
 use crate::domain::target::{Target, TargetProblem};
 use std::sync::Arc;
 
@@ -105,10 +106,18 @@ fn in_ceiling(entry: &ClientEntry, resource: &Resource) -> Result<(), Refusal> {
 
 /// Our own token moves only along a configured edge (rule TX-80), or stays where it is with the client that holds it.
 fn edge(question: &Question<'_>, subject: &ValidSubject<'_>, target: &Resource) -> Result<(), Refusal> {
+    let sources: Vec<_> = sources(question, subject).collect();
     let Some(own) = subject.own() else {
+        // What a user agreed to in the browser is for one backend (rule RI-03).
+        let elsewhere = matches!(subject.token.issuer, SubjectIssuer::SignIn(_))
+            && !subject.token.audiences.is_empty()
+            && !sources.iter().any(|source| source.id == target.id);
+        if elsewhere {
+            let detail = format!("the grant is for {:?}, not for {}", subject.token.audiences, target.id);
+            return Err(Refusal::new(ReasonCode::TargetNotReachable, detail));
+        }
         return Ok(());
     };
-    let sources: Vec<_> = sources(question, subject).collect();
     if subject.user().is_none() && subject.token.audiences == [question.issuer] {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-// The users' identity provider: oidc-provider, with a sign-in page of its own, and a browser that fills it in.
+// The users' identity provider: oidc-provider, with a sign-in page of its own.
 //
 // ID tokens are obtained as an LLM app obtains them: authorization code flow with PKCE, by openid-client.
 
@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { exportJWK, generateKeyPair } from 'jose';
 import * as openid from 'openid-client';
+import { FetchBrowser } from './fetch_browser.mjs';
 import { quietly } from './quiet.mjs';
 
 const { Provider } = await quietly(() => import('oidc-provider'));
@@ -26,6 +27,8 @@ const appSecret = (app) => `${app}-secret-of-at-least-32-characters`;
 export class IdentityProvider {
   #server;
   #provider;
+  #keys;
+  #more = [];
 
   static async start() {
     const idp = new IdentityProvider();
@@ -45,8 +48,18 @@ export class IdentityProvider {
 
   /** Signs with new keys from now on; the old ones are published no more. */
   async rotateKeys() {
-    const keys = await Promise.all(['RS256', 'ES256'].map(signingKey));
-    this.#provider = await quietly(() => new Provider(this.issuer, configuration(keys)));
+    this.#keys = await Promise.all(['RS256', 'ES256'].map(signingKey));
+    await this.#configure();
+  }
+
+  /** Registers one more application, by its metadata. Who was signed in has to sign in again. */
+  async register(client) {
+    this.#more.push(client);
+    await this.#configure();
+  }
+
+  async #configure() {
+    this.#provider = await quietly(() => new Provider(this.issuer, configuration(this.#keys, this.#more)));
   }
 
   /** A user signs in to an application. Resolves with the ID token that the application gets. */
@@ -69,7 +82,11 @@ export class IdentityProvider {
       state: expectedState,
       nonce: expectedNonce,
     });
-    const callback = await new Browser().signIn(url, user, USERS[user].password);
+    const until = (at) => at.href.startsWith(REDIRECT_URI);
+    const browser = new FetchBrowser();
+    const page = await browser.open(url, { until });
+    const filled = { user, password: USERS[user].password };
+    const callback = await browser.submit(page, page.forms[0], { filled, until });
     const tokens = await openid.authorizationCodeGrant(config, callback, {
       pkceCodeVerifier,
       expectedState,
@@ -106,7 +123,7 @@ export class IdentityProvider {
     }
     if (request.method === 'GET') {
       response.writeHead(200, { 'content-type': 'text/html' });
-      return response.end('<form method="post"><input name="user"><input name="password" type="password"></form>');
+      return response.end('<form method="post"><input name="user"><input name="password" type="password"><button>Sign in</button></form>');
     }
     let body = '';
     for await (const chunk of request) body += chunk;
@@ -123,16 +140,18 @@ async function signingKey(alg) {
   return { ...(await exportJWK(privateKey)), alg, use: 'sig', kid: crypto.randomUUID() };
 }
 
-function configuration(keys) {
+function configuration(keys, more) {
   return {
     jwks: { keys },
     cookies: { keys: [crypto.randomUUID()] },
-    clients: Object.entries(APPS).map(([client_id, id_token_signed_response_alg]) => ({
-      client_id,
-      client_secret: appSecret(client_id),
-      redirect_uris: [REDIRECT_URI],
-      id_token_signed_response_alg,
-    })),
+    clients: Object.entries(APPS)
+      .map(([client_id, id_token_signed_response_alg]) => ({
+        client_id,
+        client_secret: appSecret(client_id),
+        redirect_uris: [REDIRECT_URI],
+        id_token_signed_response_alg,
+      }))
+      .concat(more),
     scopes: ['openid', 'profile', 'email', 'roles'],
     claims: { openid: ['sub', 'amr'], profile: ['name'], email: ['email'], roles: ['roles'] },
     // Roles and e-mail in the ID token itself, as providers of organisations do it.
@@ -146,46 +165,4 @@ function configuration(keys) {
         claims: () => ({ sub, name: USERS[sub].name, email: USERS[sub].email, roles: USERS[sub].roles }),
       },
   };
-}
-
-/** As much of a browser as a sign-in needs: it keeps cookies, follows redirects and sends the form. */
-class Browser {
-  #cookies = new Map();
-
-  async signIn(start, user, password) {
-    let url = new URL(start);
-    let form;
-    for (let hops = 0; hops < 20; hops += 1) {
-      const response = await fetch(url, {
-        redirect: 'manual',
-        method: form ? 'POST' : 'GET',
-        body: form,
-        headers: { cookie: [...this.#cookies].map(([name, value]) => `${name}=${value}`).join('; ') },
-      });
-      this.#keepCookies(response);
-      form = undefined;
-      const location = response.headers.get('location');
-      if (location) {
-        await response.body?.cancel();
-        url = new URL(location, url);
-        if (url.href.startsWith(REDIRECT_URI)) return url;
-      } else if (response.ok) {
-        await response.body?.cancel();
-        form = new URLSearchParams({ user, password });
-      } else {
-        throw new Error(`the identity provider answered ${response.status}: ${await response.text()}`);
-      }
-    }
-    throw new Error('the sign-in leads nowhere');
-  }
-
-  #keepCookies(response) {
-    for (const line of response.headers.getSetCookie()) {
-      const [pair, ...attributes] = line.split(';').map((part) => part.trim());
-      const [name, value] = pair.split(/=(.*)/s);
-      const ended = attributes.some((a) => /^expires=/i.test(a) && new Date(a.slice(8)).getTime() <= Date.now());
-      if (ended || value === '') this.#cookies.delete(name);
-      else this.#cookies.set(name, value);
-    }
-  }
 }

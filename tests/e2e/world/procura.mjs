@@ -15,10 +15,12 @@ const environment = Object.fromEntries(Object.entries(process.env).filter(([name
 export class Procura {
   #folder;
   #service;
+  #environment;
 
-  /** Writes the configuration; starts nothing. */
-  static async create(folder, databaseUrl) {
+  /** Writes the configuration; starts nothing. `more` is added to it as it is, `secrets` to the environment. */
+  static async create(folder, databaseUrl, { more = '', secrets = {} } = {}) {
     const procura = new Procura();
+    procura.#environment = { ...environment, ...secrets };
     const [port, adminPort] = [await freePort(), await freePort()];
     procura.#folder = folder;
     procura.issuer = `http://127.0.0.1:${port}`;
@@ -29,14 +31,14 @@ listen = "127.0.0.1:${port}"
 admin_listen = "127.0.0.1:${adminPort}"
 database_url = "${databaseUrl}"
 secrets_key = "${randomBytes(32).toString('base64')}"
-`;
+${more}`;
     await writeFile(join(folder, 'procura.toml'), config, { mode: 0o600 });
     return procura;
   }
 
   /** Runs a command. Resolves with what it prints; throws CommandFailed with its standard error otherwise. */
   cli(...args) {
-    return run(BINARY, args, { cwd: this.#folder, env: environment });
+    return run(BINARY, args, { cwd: this.#folder, env: this.#environment });
   }
 
   /** Runs a command with --json. */
@@ -51,8 +53,25 @@ secrets_key = "${randomBytes(32).toString('base64')}"
   }
 
   async start() {
-    this.#service = new Service(BINARY, ['serve'], { cwd: this.#folder, env: environment });
+    this.#service = new Service(BINARY, ['serve'], { cwd: this.#folder, env: this.#environment });
     await this.#service.ready(async () => (await fetch(`${this.issuer}/readyz`)).ok);
+  }
+
+  /**
+   * Starts one more server on the same database, as behind a load balancer: the same issuer, another port. Resolves
+   * with its address and how to stop it.
+   */
+  async replica() {
+    const [port, adminPort] = [await freePort(), await freePort()];
+    const env = {
+      ...this.#environment,
+      PROCURA_LISTEN: `127.0.0.1:${port}`,
+      PROCURA_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
+    };
+    const service = new Service(BINARY, ['serve'], { cwd: this.#folder, env });
+    const url = `http://127.0.0.1:${port}`;
+    await service.ready(async () => (await fetch(`${url}/readyz`)).ok);
+    return { url, stop: () => service.stop('SIGINT') };
   }
 
   /** Ends it: at once by SIGINT; by SIGTERM it first tells load balancers. Resolves with the exit code. */

@@ -23,10 +23,10 @@ const databases = (process.env.E2E_DATABASES ?? 'sqlite postgres').split(/[\s,]+
  * Defines the tests once for each database, or for one that is named. The last of them checks the audit trail that the
  * others left.
  */
-export function onEachDatabase(title, define, { only } = {}) {
+export function onEachDatabase(title, define, { only, make = (database) => new World(database) } = {}) {
   for (const database of databases.filter((database) => !only || database === only)) {
     describe(`${title}, on ${database}`, { timeout: 120_000 }, () => {
-      const world = new World(database);
+      const world = make(database);
       before(() => world.start(), { timeout: 60_000 });
       after(() => world.stop(), { timeout: 30_000 });
       define(world);
@@ -35,9 +35,15 @@ export function onEachDatabase(title, define, { only } = {}) {
   }
 }
 
-class World {
+export class World {
   #database;
   #folder;
+
+  /** What a world of another kind has differently: files, configuration, registry, and which clients have a secret. */
+  prepare = async (_folder) => {};
+  settings = (_folder) => ({});
+  registry = registry;
+  confidential = ['assistant', 'companion', 'records-backend'];
 
   constructor(database) {
     this.#database = database;
@@ -48,11 +54,12 @@ class World {
     const agent = await generateKeyPair('ES256', { extractable: true });
     this.agentKey = { key: agent.privateKey, kid: 'agent-1' };
     this.idp = await IdentityProvider.start();
-    this.procura = await Procura.create(this.#folder, await this.#databaseUrl());
+    await this.prepare(this.#folder);
+    this.procura = await Procura.create(this.#folder, await this.#databaseUrl(), this.settings(this.#folder));
     await this.procura.cli('migrate');
-    await this.procura.apply(registry({ idp: this.idp.issuer, agentKey: await exportJWK(agent.publicKey) }));
+    await this.procura.apply(this.registry({ idp: this.idp.issuer, agentKey: await exportJWK(agent.publicKey) }));
     this.secrets = {};
-    for (const client of ['assistant', 'companion', 'records-backend']) await this.rotateSecret(client);
+    for (const client of this.confidential) await this.rotateSecret(client);
     await this.procura.start();
     this.backend = await Backend.start(this.procura.issuer, RECORDS);
   }

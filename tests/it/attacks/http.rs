@@ -216,7 +216,10 @@ async fn every_answer(world: &World) -> Vec<(u16, &'static str, Answer)> {
         (404, "/authorize", send(server, Method::GET, "/authorize?redirect_uri=https://evil.example", &[], "").await),
         (200, "/consent", server.get(&page).await),
         (404, "/consent", server.get("/consent/nothing").await),
-        (405, "/consent", send(server, Method::POST, &page, &form, "agree=yes").await),
+        (403, "/consent", send(server, Method::POST, &page, &form, "decision=allow").await),
+        (405, "/consent", send(server, Method::PUT, &page, &form, "").await),
+        (200, "/consent", server.get(&format!("{page}/status")).await),
+        (404, "/consent", server.get("/consent/nothing/status").await),
         (200, "/healthz", server.get("/healthz").await),
         (404, "//token", send(server, Method::POST, "//token", &form, "a=b").await),
     ]

@@ -43,6 +43,16 @@ fn missing_consent_says_what_the_user_would_agree_to_and_no_more_than_could_be_g
 }
 
 #[test]
+fn a_client_that_the_user_paused_waits_and_has_no_link_to_show() {
+    let mut world = World::new();
+    world.consent("assistant", "records").paused_at = Some(NOW - 1);
+    let refusal = world.refuses(&Ask::usual());
+    assert_eq!((refusal.reason, refusal.consent), (ReasonCode::ConsentPaused, None));
+    world.consent("assistant", "records").revoked_at = Some(NOW - 1);
+    assert_eq!(world.refuses(&Ask::usual()).reason, ReasonCode::ConsentRevoked);
+}
+
+#[test]
 fn a_user_who_agreed_to_a_part_gets_that_part() {
     let mut world = World::new();
     world.consent("assistant", "records").scopes = scopes("records.read");

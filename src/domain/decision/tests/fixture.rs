@@ -1,6 +1,6 @@
 //! A small registry in its own file format, and requests that it grants. A test changes one thing and asks.
 
-use super::super::{Asked, Decision, Exchange, Granted, GrantedSubject, Question, Refusal, decide};
+use super::super::{Asked, Decision, Delegation, Granted, GrantedSubject, Question, Refusal, decide};
 use crate::domain::client::{Assurance, Client, ClientEntry};
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::delegation::ActChain;
@@ -279,7 +279,9 @@ pub(super) struct Compiled<'a> {
 impl Compiled<'_> {
     pub(super) fn decide(&self, ask: &Ask) -> Decision {
         let Self { world, registry, policies } = self;
-        let exchange = Exchange {
+        let asked = Delegation {
+            grant: crate::domain::client::GrantType::TokenExchange,
+            session_ended: None,
             subject: ask.subject.as_ref(),
             actor: ask.actor.as_ref().map(Result::as_ref),
             known_user: world.known_user.as_ref(),
@@ -294,9 +296,10 @@ impl Compiled<'_> {
             own_token_lifetime_seconds: 300,
             now: ask.now,
             client: registry.client_by_name(&ask.client).expect("the client authenticated, so it is registered"),
+            other_clients: &[],
             targets: &ask.targets,
             scopes: ask.scopes.as_ref(),
-            asked: if ask.for_itself { Asked::ClientCredentials } else { Asked::Exchange(exchange) },
+            asked: if ask.for_itself { Asked::ClientCredentials } else { Asked::Delegation(asked) },
         })
     }
 }
@@ -390,6 +393,7 @@ pub(super) fn id_token() -> Subject {
         expires_at: NOW + 3_540,
         issued_at: Some(NOW - 60),
         jti: Some("id-1".to_owned()),
+        sid: None,
         auth_time: Some(NOW - 60),
         acr: Some("2".to_owned()),
         amr: vec!["pwd".to_owned(), "otp".to_owned()],
@@ -433,6 +437,7 @@ pub(super) fn token_of(granted: &Granted) -> Subject {
         expires_at: granted.expires_at,
         issued_at: Some(granted.issued_at),
         jti: Some("own-1".to_owned()),
+        sid: None,
         auth_time: granted.auth_time,
         acr: granted.acr.clone(),
         amr: granted.amr.clone(),

@@ -292,6 +292,8 @@ refused! {
         |world, _| world.consent("assistant", "records").expires_at = Some(NOW);
     a_consent_that_was_taken_back_does_not_count => ConsentRevoked, ConsentRequired, Ask::usual(),
         |world, _| world.consent("assistant", "records").revoked_at = Some(NOW - 1);
+    a_consent_that_its_user_paused_does_not_count => ConsentPaused, AccessDenied, Ask::usual(),
+        |world, _| world.consent("assistant", "records").paused_at = Some(NOW - 1);
 
     // 10: policy
     a_scope_with_roles_is_refused_without_one_of_them => PolicyNotPermitted, AccessDenied, Ask::usual(),

@@ -1,0 +1,270 @@
+//! What becomes of an authorization request once the user is known: what would be granted, and the code.
+
+use super::authorization_request::AuthorizationRequest;
+use super::event::Asked as AskedEvent;
+use super::{Caller, Failure, Received, facts};
+use crate::app::{App, Snapshot};
+use crate::domain::client::{Assurance, ClientAuthentication, GrantType};
+use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
+use crate::domain::decision::{Asked, Decision, Delegation, Granted, Question, Refusal, decide};
+use crate::domain::event::{EventKind, EventSubject};
+use crate::domain::grant_family::{CODE_SECONDS, GrantFamily, Rotations, Terms};
+use crate::domain::identity_provider::SubjectTokenType;
+use crate::domain::limits::LimitState;
+use crate::domain::names::ResourceId;
+use crate::domain::redirect_uri::{self, RedirectKind};
+use crate::domain::sign_in::SignIn;
+use crate::domain::subject::{Subject, SubjectIssuer};
+use crate::domain::target::Target;
+use crate::secrets::random_id;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// An authorization request of a signed-in user.
+#[derive(Debug)]
+pub struct Authorizing<'a> {
+    app: &'a App,
+    received: &'a Received,
+    request: &'a AuthorizationRequest,
+    user: &'a SignIn,
+    snapshot: Arc<Snapshot>,
+}
+
+/// What would come of a request.
+#[derive(Debug)]
+pub enum Outlook {
+    /// The user agreed to all of it before, and need not be asked.
+    Agreed,
+    /// The user is to be asked for what would be granted.
+    Ask(Box<Granted>),
+    /// Nothing would be granted, whatever the user says.
+    Refused(Decision),
+}
+
+impl<'a> Authorizing<'a> {
+    /// A request and its user, on what is declared now.
+    pub fn new(app: &'a App, received: &'a Received, request: &'a AuthorizationRequest, user: &'a SignIn) -> Self {
+        Self { app, received, request, user, snapshot: app.snapshot() }
+    }
+
+    /// What is declared.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Whether the user must be asked, and for what.
+    pub async fn outlook(&self) -> Result<Outlook, Failure> {
+        let as_it_is = self.decide(None).await?;
+        if let Ok(granted) = &as_it_is.outcome
+            && self.may_be_silent(granted).await?
+        {
+            return Ok(Outlook::Agreed);
+        }
+        // As if the user agreed to everything: what is left is what there is to agree to.
+        let agreed = match &as_it_is.outcome {
+            Ok(granted) => granted_resource(granted),
+            Err(refusal) => refusal.consent.as_ref().map(|needed| needed.resource.clone()),
+        };
+        let Some(resource) = agreed else {
+            return Ok(Outlook::Refused(as_it_is));
+        };
+        let with_all = self.decide(Some(&resource)).await?;
+        Ok(match with_all.outcome {
+            Ok(granted) => Outlook::Ask(Box::new(granted)),
+            Err(_) => Outlook::Refused(with_all),
+        })
+    }
+
+    /// Only a client that an administrator vetted, at a place that only it can be at, gets a code without the user seeing
+    /// it (rules NA-04, RG-08), and only what the user agreed to when the client was what it is now (A52).
+    async fn may_be_silent(&self, granted: &Granted) -> Result<bool, Failure> {
+        let entry = &self.request.client;
+        let vetted = entry.assurance == Assurance::Vetted;
+        let https = redirect_uri::kind(&self.request.redirect_uri) == Some(RedirectKind::Https);
+        if !vetted || !https || self.request.prompt.consent || !granted.cut.is_empty() {
+            return Ok(false);
+        }
+        let Some(resource) = granted_resource(granted) else {
+            return Ok(false);
+        };
+        // All that would be granted after asking is granted already: nothing is left to ask for.
+        let with_all = self.decide(Some(&resource)).await?;
+        let nothing_new = with_all.outcome.is_ok_and(|all| all.scopes.is_subset(&granted.scopes));
+        let consents = self.app.consents.of(&self.app.store, &self.user.user).await?;
+        let consent = consents.iter().find(|consent| Some(&consent.id) == granted.grant_id.as_ref());
+        let same_client = consent
+            .is_some_and(|consent| consent.fingerprint.as_ref().is_none_or(|seen| *seen == entry.client.fingerprint()));
+        Ok(nothing_new && same_client)
+    }
+
+    /// Decides; with `agreed` as if the user had agreed to everything at this backend.
+    async fn decide(&self, agreed: Option<&ResourceId>) -> Result<Decision, Failure> {
+        let subject = self.subject();
+        let mut facts = facts::about(self.app, &self.snapshot, &subject).await?;
+        if let Some(resource) = agreed {
+            let all = self.everything(resource);
+            facts.consents = facts.consents.iter().cloned().chain([all]).collect();
+        }
+        let mut subject = subject;
+        if let Some(user) = &facts.known_user {
+            subject.attributes = user.attributes.clone();
+        }
+        Ok(decide(&Question {
+            registry: &self.snapshot.registry,
+            policies: &self.snapshot.policies,
+            issuer: &self.app.config.issuer,
+            max_chain_depth: self.app.config.tokens.max_chain_depth,
+            own_token_lifetime_seconds: self.app.config.tokens.own_token_lifetime_seconds,
+            now: self.received.now(),
+            client: &self.request.client,
+            other_clients: &facts.other_clients,
+            targets: &self.request.targets,
+            scopes: self.request.scopes.as_ref(),
+            asked: Asked::Delegation(Delegation {
+                grant: GrantType::AuthorizationCode,
+                subject: Ok(&subject),
+                actor: None,
+                known_user: facts.known_user.as_deref(),
+                consents: &facts.consents,
+                session_ended: facts.session_ended.as_deref(),
+                limits: LimitState::Within,
+            }),
+        }))
+    }
+
+    /// A consent of the user to all that the backend has. It is never stored.
+    fn everything(&self, resource: &ResourceId) -> Consent {
+        let declared = self.snapshot.registry.resource(resource);
+        let scopes = declared.iter().flat_map(|resource| &resource.scopes).map(|scope| scope.name.clone()).collect();
+        Consent {
+            id: "everything".to_owned(),
+            user: ConsentingUser::One(self.user.user.clone()),
+            client: self.request.client.client.id.clone(),
+            resource: resource.clone(),
+            scopes,
+            source: ConsentSource::User,
+            granted_at: self.received.now(),
+            expires_at: None,
+            revoked_at: None,
+            paused_at: None,
+            fingerprint: None,
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        let user = self.user;
+        Subject {
+            issuer: SubjectIssuer::SignIn(user.idp.clone()),
+            token_type: SubjectTokenType::IdToken,
+            sub: user.idp_sub.clone(),
+            audiences: Vec::new(),
+            azp: None,
+            scope: None,
+            expires_at: i64::MAX,
+            issued_at: Some(user.signed_in_at),
+            jti: None,
+            sid: None,
+            auth_time: Some(user.auth_time),
+            acr: user.acr.clone(),
+            amr: user.amr.clone(),
+            act: None,
+            may_act: None,
+            attributes: crate::domain::user::UserAttributes::default(),
+            named_claims: BTreeMap::new(),
+        }
+    }
+
+    /// The code for what the user agreed to. Its event is durable before this returns.
+    ///
+    /// # Errors
+    /// The decision is asked once more, on what is stored now, and may refuse.
+    pub async fn code(&self) -> Result<String, Failure> {
+        let decision = self.decide(None).await?;
+        let trace = decision.trace.into_lines();
+        let caller = self.caller();
+        let event = self.event(&caller);
+        let granted = match decision.outcome {
+            Ok(granted) => granted,
+            Err(refusal) => {
+                self.app.audit.record(event.refused(&refusal, trace), None).await?;
+                return Err(Failure::Refused { refusal, consent: None });
+            }
+        };
+        let Some(family) = self.family(&granted) else {
+            return Err(Failure::Unavailable("an authorization for no backend".to_owned()));
+        };
+        self.app.store.insert_family(&family).await?;
+        self.app.audit.record(event.authorized(&granted, &family.id, trace), None).await?;
+        Ok(self.app.grant_tokens.code(&family.id))
+    }
+
+    fn family(&self, granted: &Granted) -> Option<GrantFamily> {
+        let (now, user, request) = (self.received.now(), self.user, self.request);
+        Some(GrantFamily {
+            id: random_id("fam"),
+            user: user.user.clone(),
+            client: request.client.client.id.clone(),
+            resource: granted_resource(granted)?,
+            idp: user.idp.clone(),
+            idp_sub: user.idp_sub.clone(),
+            idp_session: user.idp_session.clone(),
+            terms: Terms {
+                scopes: granted.scopes.clone(),
+                identity: request.identity.clone(),
+                renewable: request.client.client.may_use(GrantType::RefreshToken),
+                redirect_uri: request.redirect_uri.clone(),
+                code_challenge: request.code_challenge.clone(),
+                nonce: request.nonce.clone(),
+                auth_time: user.auth_time,
+                acr: user.acr.clone(),
+                amr: user.amr.clone(),
+            },
+            created_at: now,
+            code_ends_at: now.saturating_add(CODE_SECONDS),
+            redeemed_at: None,
+            generation: 0,
+            rotations: Rotations::default(),
+            used_at: now,
+            ends_at: now.saturating_add(CODE_SECONDS),
+            revoked_at: None,
+            revoked_because: None,
+        })
+    }
+
+    /// Records that the request was refused.
+    pub async fn refuse(&self, decision: Decision, refusal: &Refusal) -> Result<(), Failure> {
+        let caller = self.caller();
+        let event = self.event(&caller).refused(refusal, decision.trace.into_lines());
+        Ok(self.app.audit.record(event, None).await?)
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { client: Arc::clone(&self.request.client), authentication: ClientAuthentication::None }
+    }
+
+    fn event<'e>(&'e self, caller: &'e Caller) -> AskedEvent<'e> {
+        let registry = &self.snapshot.registry;
+        AskedEvent {
+            received: self.received,
+            caller,
+            kind: EventKind::Authorization,
+            scopes: self.request.scopes.as_ref(),
+            subject: None,
+            subject_party: Some(EventSubject {
+                sub: self.user.user.as_str().to_owned(),
+                idp: Some(self.user.idp.clone()),
+                idp_sub: Some(self.user.idp_sub.clone()),
+            }),
+            subject_issuer: registry.idp(&self.user.idp).map(|idp| idp.issuer.clone()),
+            target: self.request.targets.resolve(registry, &self.app.config.issuer).ok().flatten(),
+            policy_hash: self.snapshot.policies.hash(),
+        }
+    }
+}
+
+fn granted_resource(granted: &Granted) -> Option<ResourceId> {
+    match &granted.target {
+        Target::Resource(resource) => Some(resource.id.clone()),
+        Target::Issuer => None,
+    }
+}

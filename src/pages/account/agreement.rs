@@ -1,0 +1,183 @@
+//! `/account/agreements/{id}`: one agreement of the user, to narrow, shorten, pause or end.
+
+use super::held::{self, Held};
+use super::{ACCOUNT_CHARACTERS, signed_in};
+use crate::app::App;
+use crate::domain::names::UserId;
+use crate::domain::resource::Access;
+use crate::domain::sign_in::SignIn;
+use crate::grants::consent::{Amendment, amend};
+use crate::grants::{Failure, Received};
+use crate::pages::error::{error_with_link, unavailable};
+use crate::pages::form;
+use crate::pages::layout::{Frame, page};
+use crate::pages::posted::Posted;
+use crate::pages::session::Browser;
+use crate::pages::who::shown;
+use askama::Template;
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What a form of this page is for.
+const PURPOSE: &str = "account";
+
+/// What a form of this page is about. What it does is in its buttons: all of them only take away, but for going on.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    user: UserId,
+    consent: String,
+}
+
+/// Ends that can be chosen: value, words, seconds from now.
+const ENDS: [(&str, &str, i64); 4] = [
+    ("hour", "In 1 hour", 3_600),
+    ("day", "In 1 day", 86_400),
+    ("week", "In 7 days", 7 * 86_400),
+    ("month", "In 30 days", 30 * 86_400),
+];
+
+#[derive(Template)]
+#[template(path = "agreement.html")]
+struct AgreementPage<'a> {
+    frame: Frame<'a>,
+    held: Held,
+    ends: Vec<(&'static str, &'static str)>,
+    problem: Option<&'a str>,
+    form: String,
+}
+
+#[derive(Template)]
+#[template(path = "end.html")]
+struct EndPage<'a> {
+    frame: Frame<'a>,
+    held: Held,
+    /// Where else the same client goes on acting.
+    others: Vec<String>,
+    form: String,
+}
+
+/// `GET /account/agreements/{id}`.
+pub(in crate::pages) async fn show(
+    State(app): State<Arc<App>>,
+    browser: Browser,
+    Path(id): Path<String>,
+) -> Result<Response, Response> {
+    let (user, held) = own(&app, &browser, &id).await?;
+    page_for(&app, &browser, &user, held, None).await
+}
+
+/// `GET /account/agreements/{id}/end`: what would end.
+pub(in crate::pages) async fn preview_end(
+    State(app): State<Arc<App>>,
+    browser: Browser,
+    Path(id): Path<String>,
+) -> Result<Response, Response> {
+    let (user, held) = own(&app, &browser, &id).await?;
+    let all = held::by(&app, &user).await?;
+    let is_other = |other: &&Held| other.client_id == held.client_id && other.consent.id != held.consent.id;
+    let others = all.iter().filter(is_other).map(|other| other.resource_name.clone()).collect();
+    let account = shown(user.account(), ACCOUNT_CHARACTERS);
+    let frame = Frame::of(&app).with_account(&account);
+    let form = seal(&app, &browser, &user, &held).await?;
+    Ok(page(StatusCode::OK, EndPage { frame, held, others, form }.render()))
+}
+
+/// `POST /account/agreements/{id}`: `do` is `narrow`, `shorten`, `pause`, `resume` or `end`.
+pub(in crate::pages) async fn change(
+    State(app): State<Arc<App>>,
+    Extension(received): Extension<Received>,
+    browser: Browser,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    posted: Posted,
+) -> Result<Response, Response> {
+    let field = posted.one("form").unwrap_or_default();
+    let about: About = form::open(&app, &browser, &headers, PURPOSE, field).await?;
+    let (user, held) = own(&app, &browser, &id).await?;
+    if about.user != user.user || about.consent != id {
+        return Err(gone(&app, StatusCode::FORBIDDEN));
+    }
+    let (amendment, done) = match read(&posted, &held, received.now()) {
+        Ok(wanted) => wanted,
+        Err(problem) => return page_for(&app, &browser, &user, held, Some(problem)).await,
+    };
+    match amend(&app, &received, &user, &held.consent, amendment).await {
+        Ok(true) => Ok(Redirect::to(&format!("{}/account?done={done}", Frame::of(&app).base)).into_response()),
+        Ok(false) => {
+            let problem = "It was changed meanwhile, in another window perhaps. This is how it stands now.";
+            let (user, held) = own(&app, &browser, &id).await?;
+            page_for(&app, &browser, &user, held, Some(problem)).await
+        }
+        Err(Failure::Unavailable(cause)) => Err(unavailable(&app, &cause)),
+        Err(Failure::Refused { refusal, .. }) => Err(unavailable(&app, &refusal.detail)),
+    }
+}
+
+/// What the form asks for, and the word for having done it.
+fn read(posted: &Posted, held: &Held, now: i64) -> Result<(Amendment, &'static str), &'static str> {
+    match posted.one("do") {
+        Some("narrow") => {
+            let ticked: Vec<&str> = posted.all("scope").collect();
+            let (kept, gone) = held.consent.scopes.clone().partition(|scope| ticked.contains(&scope.as_str()));
+            if kept.is_empty() {
+                return Err("Nothing is left ticked. To take away everything, end the agreement.");
+            }
+            if gone.is_empty() {
+                return Err(
+                    "Everything is still ticked, so nothing was changed. Untick what it should not do any more.",
+                );
+            }
+            Ok((Amendment::Narrow(kept), "narrowed"))
+        }
+        Some("shorten") => {
+            let chosen = posted.one("ends").and_then(|chosen| ENDS.iter().find(|(value, ..)| *value == chosen));
+            let (.., seconds) = chosen.ok_or("Choose when it ends.")?;
+            Ok((Amendment::Shorten(now.saturating_add(*seconds)), "shortened"))
+        }
+        Some("pause") => Ok((Amendment::Pause, "paused")),
+        Some("resume") => Ok((Amendment::Resume, "resumed")),
+        Some("end") => Ok((Amendment::Revoke, "ended")),
+        Some(_) | None => Err("Choose what to change."),
+    }
+}
+
+async fn page_for(
+    app: &App,
+    browser: &Browser,
+    user: &SignIn,
+    held: Held,
+    problem: Option<&str>,
+) -> Result<Response, Response> {
+    let account = shown(user.account(), ACCOUNT_CHARACTERS);
+    let frame = Frame::of(app).with_account(&account);
+    let now = app.clock.now();
+    let is_sooner = |seconds: i64| held.consent.expires_at.is_none_or(|end| now.saturating_add(seconds) < end);
+    let ends =
+        ENDS.iter().filter(|(.., seconds)| is_sooner(*seconds)).map(|(value, words, _)| (*value, *words)).collect();
+    let form = seal(app, browser, user, &held).await?;
+    Ok(page(StatusCode::OK, AgreementPage { frame, held, ends, problem, form }.render()))
+}
+
+async fn seal(app: &App, browser: &Browser, user: &SignIn, held: &Held) -> Result<String, Response> {
+    let about = About { user: user.user.clone(), consent: held.consent.id.clone() };
+    form::seal(app, browser, PURPOSE, &about).await
+}
+
+/// The user, and the agreement if it is theirs.
+async fn own(app: &App, browser: &Browser, id: &str) -> Result<(SignIn, Held), Response> {
+    // An id from a link of elsewhere is not put together to a path to come back to.
+    let user = signed_in(app, browser, "/account").await?;
+    match held::one(app, &user, id).await? {
+        Some(held) => Ok((user, held)),
+        None => Err(gone(app, StatusCode::NOT_FOUND)),
+    }
+}
+
+fn gone(app: &App, status: StatusCode) -> Response {
+    let text = "It has ended, was taken back, or is not yours. Your page shows what counts now.";
+    error_with_link(app, status, "This agreement is not there", text, ("Back to your page", "/account"))
+}

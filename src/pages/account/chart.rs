@@ -1,0 +1,107 @@
+//! How many passes a day, as a picture that needs no script, and as a table for whoever cannot see it.
+
+use crate::pages::words;
+use crate::store::DayCount;
+
+/// Days in the picture.
+pub(super) const DAYS: i64 = 14;
+/// Height of the bars, in the picture's own units.
+const HEIGHT: i64 = 100;
+/// Width of a day.
+const WIDTH: i64 = 40;
+
+/// One day.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Bar {
+    pub(super) day: String,
+    /// Said below the bar; not every day has the room.
+    pub(super) is_labelled: bool,
+    pub(super) granted: i64,
+    pub(super) refused: i64,
+    pub(super) x: i64,
+    pub(super) label_x: i64,
+    pub(super) granted_y: i64,
+    pub(super) granted_height: i64,
+    pub(super) refused_y: i64,
+    pub(super) refused_height: i64,
+}
+
+/// The picture.
+#[derive(Debug)]
+pub(super) struct Chart {
+    pub(super) bars: Vec<Bar>,
+    pub(super) summary: String,
+    pub(super) is_empty: bool,
+}
+
+/// The first moment in the picture, Unix milliseconds.
+pub(super) fn begins_at_ms(now: i64) -> i64 {
+    first_day(now).saturating_mul(86_400_000)
+}
+
+fn first_day(now: i64) -> i64 {
+    now.div_euclid(86_400).saturating_sub(DAYS - 1)
+}
+
+impl Chart {
+    /// Of the counts of the last [`DAYS`] days.
+    pub(super) fn of(counts: &[DayCount], now: i64) -> Self {
+        let count = |day: i64, outcome: &str| -> i64 {
+            counts.iter().filter(|count| count.day == day && count.outcome == outcome).map(|count| count.count).sum()
+        };
+        let first = first_day(now);
+        let days: Vec<(i64, i64, i64)> = (0..DAYS)
+            .map(|index| first.saturating_add(index))
+            .map(|day| (day, count(day, "granted"), count(day, "refused")))
+            .collect();
+        let highest = days.iter().map(|(_, granted, refused)| granted.saturating_add(*refused)).max().unwrap_or(0);
+        let scaled = |value: i64| match (value, highest) {
+            (0, _) | (_, 0) => 0,
+            (value, highest) => value.saturating_mul(HEIGHT).div_euclid(highest).max(2),
+        };
+        let bars = (0..).zip(&days).map(|(index, (day, granted, refused))| {
+            let (granted_height, refused_height) = (scaled(*granted), scaled(*refused));
+            let granted_y = HEIGHT.saturating_sub(granted_height);
+            Bar {
+                day: words::short_day(day.saturating_mul(86_400)),
+                is_labelled: index % 4 == 1,
+                granted: *granted,
+                refused: *refused,
+                x: index * WIDTH + 8,
+                label_x: index * WIDTH + WIDTH / 2,
+                granted_y,
+                granted_height,
+                refused_y: granted_y.saturating_sub(refused_height),
+                refused_height,
+            }
+        });
+        let total = |of: fn(&(i64, i64, i64)) -> i64| days.iter().map(of).sum::<i64>();
+        let (granted, refused) = (total(|day| day.1), total(|day| day.2));
+        Self {
+            bars: bars.collect(),
+            summary: format!("{granted} passes and {refused} refusals in the last {DAYS} days."),
+            is_empty: granted == 0 && refused == 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_day_has_the_highest_bar_and_one_event_can_still_be_seen() {
+        let now = 1_800_000_000;
+        let today = now / 86_400;
+        let count = |day: i64, outcome: &str, count| DayCount { day, outcome: outcome.to_owned(), count };
+        let counts = [count(today, "granted", 900), count(today, "refused", 100), count(today - 13, "refused", 1)];
+        let chart = Chart::of(&counts, now);
+        assert_eq!(chart.bars.len(), 14);
+        let (first, last) = (&chart.bars[0], &chart.bars[13]);
+        assert_eq!((last.granted_height, last.refused_height, last.refused_y), (90, 10, 0));
+        assert_eq!((first.granted_height, first.refused_height, first.refused_y), (0, 2, 98));
+        assert_eq!(chart.summary, "900 passes and 101 refusals in the last 14 days.");
+        assert!(Chart::of(&[], now).is_empty);
+        assert_eq!(begins_at_ms(now), (today - 13) * 86_400_000);
+    }
+}

@@ -1,0 +1,169 @@
+//! An event in plain words, said to the user it is about.
+
+use super::super::who::isolated;
+use crate::domain::decision::{Gate, ReasonCode};
+use crate::domain::event::{AuditEvent, EventKind, EventOutcome};
+use crate::domain::names::{ClientId, ResourceId};
+use crate::domain::scope::ScopeSet;
+use std::collections::HashMap;
+
+/// Names that people know, by id; what is not in it is called by its id.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    pub(super) clients: HashMap<String, String>,
+    pub(super) resources: HashMap<String, String>,
+    /// Descriptions of scopes, by backend and scope.
+    pub(super) scopes: HashMap<(String, String), String>,
+}
+
+/// What a line of the page says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sentence {
+    /// How it ended, for a mark: `granted`, `refused` or `done`.
+    pub(super) outcome: &'static str,
+    /// What happened.
+    pub(super) text: String,
+    /// What for, and other detail.
+    pub(super) more: String,
+}
+
+impl Names {
+    /// The event as a sentence.
+    pub(super) fn sentence(&self, event: &AuditEvent) -> Sentence {
+        let outcome = match event.outcome {
+            EventOutcome::Granted => "granted",
+            EventOutcome::Refused => "refused",
+            EventOutcome::Done => "done",
+        };
+        let (client, place) = (self.client(event), self.place(event));
+        let text = match event.kind {
+            EventKind::TokenExchange
+            | EventKind::ClientCredentials
+            | EventKind::AuthorizationCode
+            | EventKind::RefreshToken
+            | EventKind::TokenRequest => match event.outcome {
+                EventOutcome::Granted | EventOutcome::Done => format!("{client} got a pass{place} to act for you."),
+                EventOutcome::Refused => format!("{client} asked for a pass{place} to act for you, and got none."),
+            },
+            EventKind::Authorization => match event.outcome {
+                EventOutcome::Granted | EventOutcome::Done => format!("{client} asked to act for you{place}."),
+                EventOutcome::Refused => format!("{client} asked to act for you{place}, and was turned away."),
+            },
+            EventKind::Consent => consent(&event.reason, &client, &place),
+            EventKind::SignIn => match event.outcome {
+                EventOutcome::Granted | EventOutcome::Done => "You signed in.".to_owned(),
+                EventOutcome::Refused => "A sign-in as you failed.".to_owned(),
+            },
+            EventKind::SignOut => "Your sign-in here ended.".to_owned(),
+            EventKind::Registration => format!("{client} changed its registration."),
+            EventKind::Administration | EventKind::WriterStarted => {
+                "An administrator changed something about you.".to_owned()
+            }
+        };
+        // What stands for an app without a name begins small.
+        let text = text.replacen("\u{2068}the app", "\u{2068}The app", usize::from(text.starts_with('\u{2068}')));
+        Sentence { outcome, text, more: self.more(event) }
+    }
+
+    fn client(&self, event: &AuditEvent) -> String {
+        let Some(id) = event.client.as_ref().map(ClientId::as_str) else {
+            return "An unknown app".to_owned();
+        };
+        isolated(self.clients.get(id).map_or(id, String::as_str))
+    }
+
+    fn place(&self, event: &AuditEvent) -> String {
+        let Some(id) = event.resource.as_ref().map(ResourceId::as_str) else {
+            return String::new();
+        };
+        format!(" at {}", isolated(self.resources.get(id).map_or(id, String::as_str)))
+    }
+
+    fn more(&self, event: &AuditEvent) -> String {
+        let mut parts = Vec::new();
+        let scopes = event.granted.as_ref().or(event.asked.as_ref()).filter(|scopes| !scopes.is_empty());
+        parts.extend(scopes.map(|scopes| format!("For: {}.", self.scopes(event, scopes))));
+        if let Some([_, earlier @ ..]) = Some(event.actors.as_slice()).filter(|actors| actors.len() > 1) {
+            let names: Vec<String> = earlier.iter().map(|id| isolated(self.clients.get(id).unwrap_or(id))).collect();
+            parts.push(format!("Asked to by {}.", names.join(", before that ")));
+        }
+        if event.outcome == EventOutcome::Refused {
+            parts.extend(ReasonCode::from_code(&event.reason).map(|reason| why(reason).to_owned()));
+        }
+        parts.join(" ")
+    }
+
+    fn scopes(&self, event: &AuditEvent, scopes: &ScopeSet) -> String {
+        let backend = event.resource.as_ref().map(|resource| resource.as_str().to_owned()).unwrap_or_default();
+        let words = |scope: &crate::domain::scope::Scope| {
+            let known = self.scopes.get(&(backend.clone(), scope.as_str().to_owned()));
+            known.map_or_else(|| scope.as_str().to_owned(), Clone::clone)
+        };
+        scopes.iter().map(words).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Why an app got nothing, as its user understands it.
+fn why(reason: ReasonCode) -> &'static str {
+    match reason.gate() {
+        Gate::Consent if reason == ReasonCode::ConsentExpired => "What you had allowed has ended.",
+        Gate::Consent if reason == ReasonCode::ConsentRevoked => "You had taken it back.",
+        Gate::Consent if reason == ReasonCode::ConsentPaused => "You had paused it.",
+        Gate::Consent => "You had not allowed that.",
+        Gate::Request => "What it sent could not be understood.",
+        Gate::Client => "It did not prove which app it is, or is stopped.",
+        Gate::Grant => "It may not ask in this way.",
+        Gate::SubjectToken | Gate::SubjectOwner => "What it showed as a proof of you was not accepted.",
+        Gate::Actor | Gate::Chain => "It was not next in line to act for you.",
+        Gate::Target | Gate::Scope => "It asked for something that it can never have.",
+        Gate::Policy => "The rules there do not permit it to you.",
+        Gate::Limits => "It asked too often.",
+        Gate::Lifetime => "The time for it was over.",
+    }
+}
+
+fn consent(reason: &str, client: &str, place: &str) -> String {
+    match reason {
+        "consent_given" => format!("You allowed {client} to act for you{place}."),
+        "consent_denied" => format!("You said no to {client}{place}."),
+        "consent_changed" => format!("You took something away from {client}{place}."),
+        "consent_paused" => format!("You paused {client}{place}."),
+        "consent_resumed" => format!("You let {client} go on{place}."),
+        "consent_revoked" => format!("You ended what {client} may do for you{place}."),
+        _ => format!("You changed what {client} may do for you{place}."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: EventKind, outcome: EventOutcome, reason: &str) -> AuditEvent {
+        let mut event = AuditEvent::new(0, "req_1".to_owned(), kind, outcome, reason);
+        event.client = Some("assistant".parse().unwrap());
+        event.resource = Some("records".parse().unwrap());
+        event
+    }
+
+    fn plain(text: &str) -> String {
+        text.replace(['\u{2068}', '\u{2069}'], "")
+    }
+
+    #[test]
+    fn an_event_is_said_in_names_and_plain_words() {
+        let mut names = Names::default();
+        names.clients.insert("assistant".to_owned(), "Acme Assistant".to_owned());
+        names.resources.insert("records".to_owned(), "Health records".to_owned());
+        names.scopes.insert(("records".to_owned(), "records.read".to_owned()), "See your health records".to_owned());
+        let mut granted = event(EventKind::TokenExchange, EventOutcome::Granted, "granted");
+        granted.granted = Some("records.read".parse().unwrap());
+        granted.actors = vec!["assistant".to_owned(), "planner".to_owned()];
+        let said = names.sentence(&granted);
+        assert_eq!(plain(&said.text), "Acme Assistant got a pass at Health records to act for you.");
+        assert_eq!(plain(&said.more), "For: See your health records. Asked to by planner.");
+        let refused = event(EventKind::TokenExchange, EventOutcome::Refused, "consent_paused");
+        assert_eq!(names.sentence(&refused).more, "You had paused it.");
+        let said_no = event(EventKind::Consent, EventOutcome::Done, "consent_denied");
+        assert_eq!(plain(&names.sentence(&said_no).text), "You said no to Acme Assistant at Health records.");
+    }
+}

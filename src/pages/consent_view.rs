@@ -1,0 +1,341 @@
+//! What a user is asked before a client may act for them, and what they answered. Shown by the consent page and by
+//! `/authorize`.
+
+use super::layout::{Frame, page};
+use super::posted::Posted;
+use super::who::{Destination, Who, runs_here, shown};
+use crate::app::App;
+use crate::domain::client::ClientEntry;
+use crate::domain::consent::Consent;
+use crate::domain::resource::{Access, Resource, ResourceScope};
+use crate::domain::scope::ScopeSet;
+use crate::domain::sign_in::SignIn;
+use crate::grants::consent::Lasts;
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+/// How many things that the client cannot do are named.
+const CANNOT: usize = 4;
+/// The longest description of a scope, in characters.
+const DESCRIPTION_CHARACTERS: usize = 160;
+
+/// Everything that the page says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    /// Who asks.
+    pub(super) client: &'a ClientEntry,
+    /// For which backend.
+    pub(super) resource: &'a Resource,
+    /// Who is asked.
+    pub(super) user: &'a SignIn,
+    /// What is [`offered`]: what would be granted, and what was agreed to before.
+    pub(super) scopes: &'a ScopeSet,
+    /// The earlier agreement, if it is live.
+    pub(super) agreed: Option<&'a Consent>,
+    /// Where the code goes, if there is one.
+    pub(super) redirect_uri: Option<&'a str>,
+    /// Where the form goes, below the issuer.
+    pub(super) action: &'a str,
+    /// Where "not you?" leads, below the issuer.
+    pub(super) other_account: &'a str,
+    /// The sealed field.
+    pub(super) form: &'a str,
+    /// What was wrong with the answer that came before.
+    pub(super) problem: Option<&'a str>,
+}
+
+/// What the user chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// Whether the client may act.
+    pub(super) allow: bool,
+    /// For what: all that the client may do at this backend from now on. Empty if it may not act.
+    pub(super) scopes: ScopeSet,
+    /// For how long.
+    pub(super) lasts: Lasts,
+}
+
+/// What a user can agree to: what is asked, and what they agreed to before, for an answer replaces an earlier one.
+pub(super) fn offered(asked: &ScopeSet, agreed: Option<&Consent>) -> ScopeSet {
+    let before = agreed.into_iter().flat_map(|consent| &consent.scopes);
+    asked.iter().chain(before).cloned().collect()
+}
+
+/// Reads the answer to what was [`offered`].
+///
+/// # Errors
+/// What to tell the user, so that they can answer again.
+pub(super) fn read_choice(posted: &Posted, offered: &ScopeSet) -> Result<Choice, &'static str> {
+    match posted.one("decision") {
+        Some("deny") => return Ok(Choice { allow: false, scopes: ScopeSet::default(), lasts: Lasts::Hour }),
+        Some("allow") => {}
+        Some(_) | None => return Err("Choose Allow or Deny."),
+    }
+    let ticked: Vec<&str> = posted.all("scope").collect();
+    let (scopes, _) = offered.clone().partition(|scope| ticked.contains(&scope.as_str()));
+    if scopes.is_empty() {
+        return Err("Nothing is ticked, so there is nothing to allow. Tick what the app may do, or choose Deny.");
+    }
+    let lasts = posted.one("lasts").and_then(|chosen| Lasts::ALL.into_iter().find(|lasts| value_of(*lasts) == chosen));
+    let lasts = lasts.ok_or("Choose for how long the app may act for you.")?;
+    Ok(Choice { allow: true, scopes, lasts })
+}
+
+#[derive(Template)]
+#[template(path = "consent.html")]
+struct ConsentPage<'a> {
+    frame: Frame<'a>,
+    who: Who,
+    resource_name: String,
+    account: String,
+    initial: String,
+    provider: Option<String>,
+    other_account: &'a str,
+    destination: Option<Destination>,
+    runs_here: bool,
+    groups: Vec<Group>,
+    /// There is an earlier agreement, so what is new is marked.
+    is_more: bool,
+    cannot: Vec<String>,
+    cannot_more: usize,
+    lasts: Vec<(&'static str, &'static str, bool)>,
+    pass_minutes: u32,
+    problem: Option<&'a str>,
+    action: &'a str,
+    form: &'a str,
+    client_id: &'a str,
+    audience: &'a str,
+    redirect_uri: Option<&'a str>,
+    scopes: &'a ScopeSet,
+}
+
+/// Scopes that do the same kind of thing.
+struct Group {
+    access: Access,
+    scopes: Vec<Line>,
+}
+
+/// One scope to tick.
+struct Line {
+    name: String,
+    description: String,
+    is_agreed: bool,
+    is_ticked: bool,
+}
+
+/// The page.
+pub(super) fn page_for(app: &App, view: &View<'_>) -> Response {
+    let snapshot = app.snapshot();
+    let provider = snapshot.registry.idp(&view.user.idp).map(|idp| idp.name.as_str());
+    page(StatusCode::OK, contents(view, Frame::of(app), provider).render())
+}
+
+fn contents<'a>(view: &View<'a>, frame: Frame<'a>, provider: Option<&str>) -> ConsentPage<'a> {
+    let others = view.resource.scopes.iter().filter(|scope| !view.scopes.contains(&scope.name));
+    let mut cannot: Vec<String> = others.map(|scope| inside(&description(&scope.description))).collect();
+    let cannot_more = cannot.len().saturating_sub(CANNOT);
+    cannot.truncate(CANNOT);
+    let account = shown(view.user.account(), 60);
+    ConsentPage {
+        frame,
+        who: Who::of(view.client, &frame.organisation.name),
+        resource_name: shown(&view.resource.name, 60),
+        initial: account.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default(),
+        account,
+        provider: provider.map(|name| shown(name, 60)),
+        other_account: view.other_account,
+        destination: view.redirect_uri.map(Destination::of),
+        runs_here: runs_here(view.client, view.redirect_uri),
+        groups: groups(view),
+        is_more: view.agreed.is_some(),
+        cannot,
+        cannot_more,
+        lasts: Lasts::ALL.map(|lasts| (value_of(lasts), words_for(lasts), lasts == Lasts::Month)).into(),
+        pass_minutes: view.resource.token_lifetime_seconds.div_ceil(60),
+        problem: view.problem,
+        action: view.action,
+        form: view.form,
+        client_id: view.client.client.id.as_str(),
+        audience: view.resource.audience.as_str(),
+        redirect_uri: view.redirect_uri,
+        scopes: view.scopes,
+    }
+}
+
+fn groups(view: &View<'_>) -> Vec<Group> {
+    let line = |scope: &ResourceScope| {
+        let is_agreed = view.agreed.is_some_and(|consent| consent.scopes.contains(&scope.name));
+        Line {
+            name: scope.name.as_str().to_owned(),
+            description: description(&scope.description),
+            is_agreed,
+            is_ticked: is_agreed || scope.access != Access::Destructive,
+        }
+    };
+    let of_kind = |access: Access| {
+        let declared = view.resource.scopes.iter();
+        let offered = declared.filter(|scope| scope.access == access && view.scopes.contains(&scope.name));
+        Group { access, scopes: offered.map(line).collect() }
+    };
+    let groups = [Access::Read, Access::Write, Access::Destructive].map(of_kind);
+    groups.into_iter().filter(|group| !group.scopes.is_empty()).collect()
+}
+
+/// What a scope does, as its owner wrote it.
+pub(super) fn description(text: &str) -> String {
+    shown(text, DESCRIPTION_CHARACTERS)
+}
+
+/// A description in the middle of a sentence; its first word may be a name in capitals.
+fn inside(text: &str) -> String {
+    let mut letters = text.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(letters).collect(),
+        (Some(_) | None, _) => text.to_owned(),
+    }
+}
+
+/// The value of the field.
+fn value_of(lasts: Lasts) -> &'static str {
+    match lasts {
+        Lasts::Hour => "hour",
+        Lasts::Day => "day",
+        Lasts::Month => "month",
+        Lasts::UntilRevoked => "until_revoked",
+    }
+}
+
+fn words_for(lasts: Lasts) -> &'static str {
+    match lasts {
+        Lasts::Hour => "1 hour",
+        Lasts::Day => "1 day",
+        Lasts::Month => "30 days",
+        Lasts::UntilRevoked => "Until I take it back",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Organisation;
+    use crate::domain::client::Assurance;
+
+    /// The page that asks for a client of this id, name and assurance, with its texts.
+    fn page_of(id: &str, name: &str, assurance: Assurance, redirect_uri: Option<&str>) -> String {
+        let client = serde_json::json!({"id": id, "name": name, "authentication": "none", "grants": []});
+        let client = ClientEntry {
+            client: serde_json::from_value(client).unwrap(),
+            assurance,
+            suspended_at: None,
+            other_authentication: Vec::new(),
+        };
+        let markup = "<img src=x onerror=alert(1)> \u{202e}";
+        let resource: Resource = serde_json::from_value(serde_json::json!({
+            "id": "records", "audience": "https://records.example.com", "name": markup,
+            "scope": [
+                {"name": "records.read", "description": format!("See {markup}"), "access": "read"},
+                {"name": "records.delete", "description": "Delete a record", "access": "destructive"},
+                {"name": "records.share", "description": "Share your records", "access": "write"},
+            ],
+        }))
+        .unwrap();
+        let user: SignIn = serde_json::from_value(serde_json::json!({
+            "user": "corp|alice", "idp": "corp", "idp_sub": "alice", "email": markup, "auth_time": 0, "signed_in_at": 0,
+        }))
+        .unwrap();
+        let scopes = "records.read records.delete".parse().unwrap();
+        let view = View {
+            client: &client,
+            resource: &resource,
+            user: &user,
+            scopes: &scopes,
+            agreed: None,
+            redirect_uri,
+            action: "/consent/x",
+            other_account: "/consent/x?account=other",
+            form: "sealed",
+            problem: None,
+        };
+        let organisation = Organisation { name: "Acme".to_owned(), logo: None, support_url: None };
+        let frame = Frame { base: "", organisation: &organisation, account: None };
+        contents(&view, frame, Some(markup)).render().unwrap()
+    }
+
+    /// What stands in the title of the page.
+    fn title(html: &str) -> &str {
+        html.split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0
+    }
+
+    #[test]
+    fn a57_texts_of_others_are_no_markup_turn_nothing_around_and_are_cut() {
+        let name = format!("<script>alert(1)</script>\u{202e}{}", "long ".repeat(1000));
+        for assurance in [Assurance::Vetted, Assurance::Domain, Assurance::SelfAsserted] {
+            let html = page_of("https://a.example/x", &name, assurance, Some("https://a.example/cb?<script>"));
+            for markup in ["<script", "<img", "onerror=alert(1)>", "\u{202e}"] {
+                assert!(!html.contains(markup), "{assurance:?}: {markup}");
+            }
+            assert!(html.len() < 20_000, "{assurance:?}: {} bytes", html.len());
+        }
+    }
+
+    #[test]
+    fn a57_nobody_looks_approved_by_calling_themselves_so() {
+        let vetted = page_of("claude", "Claude", Assurance::Vetted, None);
+        assert!(title(&vetted).contains("Claude") && !vetted.contains("not verified"));
+        let document = page_of("https://evil.example/claude", "Claude", Assurance::Domain, None);
+        assert!(title(&document).contains("evil.example") && !title(&document).contains("Claude"));
+        let registered = page_of("dcr_1", "Claude", Assurance::SelfAsserted, None);
+        assert!(title(&registered).contains("A new app") && !title(&registered).contains("Claude"));
+        for html in [document, registered] {
+            assert!(html.contains("<bdi>Claude</bdi>") && html.contains("not verified"), "{html}");
+            assert!(!html.contains("Approved by"), "{html}");
+        }
+    }
+
+    #[test]
+    fn a48_a_code_that_stays_on_this_computer_is_a_reason_to_look_twice() {
+        let id = "https://claude.ai/oauth/claude-code-client-metadata";
+        let html = page_of(id, "Claude Code", Assurance::Domain, Some("http://localhost:3334/callback"));
+        assert!(html.contains("It runs on this computer") && html.contains("localhost:3334"), "{html}");
+        assert!(!page_of(id, "Claude Code", Assurance::Domain, Some("https://claude.ai/cb")).contains("runs on this"));
+    }
+
+    #[test]
+    fn what_destroys_is_not_ticked_and_what_is_not_asked_for_is_said() {
+        let html = page_of("assistant", "Assistant", Assurance::Vetted, None);
+        assert!(
+            html.contains(r#"value="records.read" checked"#) && html.contains(r#"value="records.delete">"#),
+            "{html}"
+        );
+        assert!(html.contains("share your records") && !html.contains(r#"value="records.share""#), "{html}");
+    }
+
+    fn choice(body: &str) -> Result<Choice, &'static str> {
+        let offered = "records.read records.delete".parse().unwrap();
+        read_choice(&Posted::parse(body.as_bytes()).unwrap(), &offered)
+    }
+
+    #[test]
+    fn only_what_was_offered_and_ticked_is_agreed_to() {
+        let body = "decision=allow&scope=records.read&scope=records.write&lasts=day";
+        let expected = Choice { allow: true, scopes: "records.read".parse().unwrap(), lasts: Lasts::Day };
+        assert_eq!(choice(body), Ok(expected));
+    }
+
+    #[test]
+    fn an_answer_that_says_too_little_is_asked_again() {
+        assert!(choice("decision=allow&lasts=day").unwrap_err().contains("Nothing is ticked"));
+        assert!(choice("decision=allow&scope=records.read").unwrap_err().contains("for how long"));
+        assert!(choice("decision=allow&scope=records.read&lasts=always").unwrap_err().contains("for how long"));
+        for body in ["scope=records.read&lasts=day", "decision=maybe", "decision=allow&decision=deny"] {
+            assert!(choice(body).unwrap_err().contains("Allow or Deny"), "{body}");
+        }
+    }
+
+    #[test]
+    fn no_needs_nothing_else() {
+        let choice = choice("decision=deny&scope=records.read").unwrap();
+        assert!(!choice.allow && choice.scopes.is_empty());
+    }
+}
