@@ -252,7 +252,7 @@ async fn replace(app: &App, received: &Received, id: &str, request: Request<Body
     Ok(Registered { app, client: &after, secret, token }.answer(StatusCode::OK))
 }
 
-/// RFC 7592 §2.3. Every consent given to the client ends with it.
+/// RFC 7592 §2.3. Every consent and every grant of the client ends with it.
 async fn end(app: &App, received: &Received, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let (client, token) = held(app, received, id, headers).await?;
     let event = event(received, EventOutcome::Done, "removed", client.id());

@@ -30,8 +30,8 @@ const REVOKE_CONSENTS: &str = "UPDATE consent SET revoked_at = $2 WHERE client_i
 const TOUCH: &str = "UPDATE dynamic_client SET last_used_at = $2
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
 
-/// Removes clients that are dead by a condition, but never one with a live consent at `$3`, whose user would have to be
-/// asked again, nor a suspended one, which could come back unsuspended.
+/// Removes clients that are dead by a condition, but never one with a live consent or grant at `$3`, whose user would
+/// have to be asked again, nor a suspended one, which could come back unsuspended.
 macro_rules! reap {
     ($is_dead:literal) => {
         concat!(
@@ -40,6 +40,8 @@ macro_rules! reap {
             " AND suspended_at IS NULL
             AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.client_id = dead.id AND consent.revoked_at IS NULL
                 AND (consent.expires_at IS NULL OR consent.expires_at > $3))
+            AND NOT EXISTS (SELECT 1 FROM grant_family WHERE grant_family.client_id = dead.id
+                AND grant_family.revoked_at IS NULL AND grant_family.ends_at > $3)
             LIMIT $4)"
         )
     };
@@ -123,8 +125,8 @@ impl Store {
         self.administer(Versions::default(), vec![Step::new(REPLACE, values).or_yield()], event).await
     }
 
-    /// Ends a registration by the holder of its token (RFC 7592 §2.3), and every consent given to the client, with its
-    /// event; false, and nothing done, if the token is not that of the client.
+    /// Ends a registration by the holder of its token (RFC 7592 §2.3), with its event, and every consent and grant of the
+    /// client; false, and nothing done, if the token is not that of the client.
     pub async fn end_registration(
         &self,
         id: &ClientId,
@@ -135,6 +137,7 @@ impl Store {
         let steps = vec![
             Step::new(END, [id.as_str().into(), token_digest.into()]).or_yield(),
             Step::new(REVOKE_CONSENTS, [id.as_str().into(), now.into()]),
+            Step::new(super::grant_families::REVOKE_OF_CLIENT, [id.as_str().into(), now.into()]),
         ];
         self.administer(CONSENTS, steps, event).await
     }
@@ -150,7 +153,7 @@ impl Store {
 
     /// Removes clients that were never used since `unused_since`, and those that were not used since `idle_since`; of
     /// those with a document, which is read again when they come back, also the ones not used since `unused_since`.
-    /// One with a live consent stays, and so does a suspended one. Returns how many went.
+    /// One with a live consent or grant stays, and so does a suspended one. Returns how many went.
     pub async fn reap_dynamic_clients(&self, unused_since: i64, idle_since: i64, now: i64) -> Result<u64, StoreError> {
         let mut total: u64 = 0;
         for sql in REAP {
