@@ -3,7 +3,6 @@
 
 use super::DOCUMENTS;
 use crate::app::App;
-use crate::config::DynamicRegistration;
 use crate::domain::client::GrantType;
 use crate::grants::request::IDENTITY_SCOPES;
 use crate::tokens::id_token;
@@ -78,12 +77,11 @@ fn front_door(app: &App, scopes: &BTreeSet<&str>) -> Value {
         "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "name", "email",
             "email_verified"],
     });
-    let settings = app.clients.settings();
     if let Some(members) = members.as_object_mut() {
-        if settings.metadata_documents {
+        if app.clients.reads_documents() {
             members.insert("client_id_metadata_document_supported".to_owned(), json!(true));
         }
-        if settings.dynamic != DynamicRegistration::Off {
+        if app.clients.offers_registration() {
             members.insert("registration_endpoint".to_owned(), json!(format!("{issuer}/register")));
         }
     }
