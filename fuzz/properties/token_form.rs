@@ -96,6 +96,22 @@ fn written(request: &GrantRequest) -> Vec<(String, String)> {
             put("grant_type", "client_credentials");
             (&own.targets, &own.scopes)
         }
+        GrantRequest::AuthorizationCode(code) => {
+            put("grant_type", "authorization_code");
+            put("code", &code.code);
+            if let Some(redirect_uri) = &code.redirect_uri {
+                put("redirect_uri", redirect_uri);
+            }
+            if let Some(verifier) = &code.code_verifier {
+                put("code_verifier", verifier);
+            }
+            (&code.targets, &None)
+        }
+        GrantRequest::RefreshToken(refresh) => {
+            put("grant_type", "refresh_token");
+            put("refresh_token", &refresh.refresh_token);
+            (&refresh.targets, &refresh.scopes)
+        }
     };
     targets.resources.iter().for_each(|resource| put("resource", resource));
     targets.audiences.iter().for_each(|audience| put("audience", audience));

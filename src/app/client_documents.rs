@@ -144,12 +144,11 @@ impl ClientDirectory {
         mut new: DynamicClient,
         before: Option<&Known>,
     ) -> Result<Arc<Known>, StoreError> {
-        let mut is_new = false;
         if let Some(before) = before {
             (new.created_at, new.last_used_at) = (before.stored.created_at, before.stored.last_used_at);
-        } else {
-            is_new = app.store.insert_dynamic_client(&new).await?;
         }
+        // What was there a moment ago may have been removed since, as one that nobody used.
+        let is_new = app.store.insert_dynamic_client(&new).await?;
         if !is_new {
             app.store.put_client_document(&new).await?;
         }

@@ -1,7 +1,7 @@
 //! Clients wherever they are known from: the registry, their own registration, or a document under their own domain.
 
 use super::Snapshot;
-use crate::config::{Config, RegistrationSettings, is_loopback};
+use crate::config::{Config, DynamicRegistration, RegistrationSettings, is_loopback};
 use crate::domain::change::StoredSecret;
 use crate::domain::client::ClientEntry;
 use crate::domain::dynamic_client::{DynamicClient, is_document_id, is_own_id};
@@ -156,6 +156,16 @@ impl ClientDirectory {
         let _one = self.hashing.acquire().await.ok()?;
         let secret = secret.clone();
         tokio::task::spawn_blocking(move || hash_client_secret(&secret)).await.ok()
+    }
+
+    /// True if `/register` is there, for whomever: then the metadata has `registration_endpoint`.
+    pub fn offers_registration(&self) -> bool {
+        self.settings.dynamic != DynamicRegistration::Off
+    }
+
+    /// True if metadata documents are read: then the metadata has `client_id_metadata_document_supported`.
+    pub fn reads_documents(&self) -> bool {
+        self.settings.metadata_documents
     }
 
     /// The settings by which clients come.

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 const CODE_PREFIX: &str = "pac_";
-const REFRESH_PREFIX: &str = "prt_";
+const REFRESH_PREFIX: &str = "prf_";
 const FAMILY_PREFIX: &str = "fam_";
 
 /// Makes and reads codes and refresh tokens.

@@ -8,6 +8,7 @@ use crate::domain::resource::SigningAlgorithm;
 use crate::domain::signing_key::SigningKeyRecord;
 use crate::secrets::{SecretsKey, random_id};
 use crate::store::Store;
+use crate::tokens::id_token;
 use crate::tokens::signing_keys::{SigningKeys, rotate};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -153,9 +154,12 @@ pub(super) async fn ensure_signing_keys(
     Ok(())
 }
 
-/// ES256 signs what is for this server itself; the others only what a backend asks for.
+/// ES256 signs what is for this server itself, the ID tokens' algorithm what clients are told of users where users can sign
+/// in; the others only what a backend asks for.
 fn algorithms(registry: &Registry) -> BTreeSet<SigningAlgorithm> {
-    registry.resources().map(|resource| resource.signing_algorithm).chain([SigningAlgorithm::ES256]).collect()
+    let users_sign_in = registry.identity_providers().any(|idp| idp.login.is_some());
+    let asked_for = registry.resources().map(|resource| resource.signing_algorithm);
+    asked_for.chain([SigningAlgorithm::ES256]).chain(users_sign_in.then_some(id_token::ALGORITHM)).collect()
 }
 
 fn is_due(records: &[SigningKeyRecord], algorithm: SigningAlgorithm, settings: &KeySettings, now: i64) -> bool {

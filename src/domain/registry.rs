@@ -5,7 +5,7 @@ use super::identity_provider::IdentityProvider;
 use super::look_alike::imitated;
 use super::names::{ClientId, IdpId, PolicyId, ResourceId, UserId};
 use super::policy::PolicyText;
-use super::presets::PRESETS;
+use super::presets::{PRESETS, pinned};
 use super::resource::Resource;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -84,13 +84,10 @@ impl Registry {
     /// None for a client that was registered by an administrator, and for a well-known one under its own URL. It need not
     /// be an imitation; where it is shown, it must be said that nobody checked (STANDARDS A57).
     pub fn imitated_by(&self, client: &Client, assurance: Assurance) -> Option<&str> {
-        let is_itself = |id: &str| client.id.as_str() == id;
         let vetted = self.clients.values().map(|entry| entry.client.name.as_str());
         match assurance {
             Assurance::Vetted => None,
-            Assurance::Domain if PRESETS.iter().filter_map(|preset| preset.client_id).any(is_itself) => {
-                imitated(&client.name, vetted)
-            }
+            Assurance::Domain if pinned(client.id.as_str()).is_some() => imitated(&client.name, vetted),
             Assurance::Domain | Assurance::SelfAsserted => {
                 imitated(&client.name, vetted.chain(PRESETS.iter().map(|preset| preset.client_name)))
             }

@@ -24,10 +24,10 @@ pub fn looks_secret(text: &str) -> bool {
         || (!is_uri && text.split(|c| !is_base64(c)).any(is_random))
 }
 
-/// `eyJ` is how base64 of a JSON object begins; `pcs_`, `pac_` and `prt_` are how our client secrets, codes and refresh
-/// tokens begin.
+/// `eyJ` is how base64 of a JSON object begins; `pcs_`, `pac_`, `prf_` and `prt_` are how our client secrets, codes, refresh
+/// tokens and registration access tokens begin.
 fn is_ours_or_jwt(word: &str) -> bool {
-    ["eyJ", "pcs_", "pac_", "prt_"].iter().any(|start| word.starts_with(start))
+    ["eyJ", "pcs_", "pac_", "prf_", "prt_"].iter().any(|start| word.starts_with(start))
 }
 
 /// Names of this length are made of words; none has digits and letters of both cases all through it.

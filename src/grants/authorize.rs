@@ -2,7 +2,7 @@
 
 use super::authorization_request::AuthorizationRequest;
 use super::event::Asked as AskedEvent;
-use super::{Caller, Failure, Received, facts};
+use super::{Caller, Failure, Received, facts, refused_early};
 use crate::app::{App, Snapshot};
 use crate::domain::client::{Assurance, ClientAuthentication, GrantType};
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
@@ -11,7 +11,7 @@ use crate::domain::event::{EventKind, EventSubject};
 use crate::domain::grant_family::{CODE_SECONDS, GrantFamily, Rotations, Terms};
 use crate::domain::identity_provider::SubjectTokenType;
 use crate::domain::limits::LimitState;
-use crate::domain::names::ResourceId;
+use crate::domain::names::{ClientId, ResourceId};
 use crate::domain::redirect_uri::{self, RedirectKind};
 use crate::domain::sign_in::SignIn;
 use crate::domain::subject::{Subject, SubjectIssuer};
@@ -267,4 +267,15 @@ fn granted_resource(granted: &Granted) -> Option<ResourceId> {
         Target::Resource(resource) => Some(resource.id.clone()),
         Target::Issuer => None,
     }
+}
+
+/// Records a request that was refused before it was known for whom it is.
+pub async fn refused_before_sign_in(
+    app: &App,
+    received: &Received,
+    client: Option<&ClientId>,
+    refusal: &Refusal,
+) -> Result<(), Failure> {
+    let event = refused_early(received, EventKind::Authorization, client, None, refusal);
+    Ok(app.audit.record(event, None).await?)
 }

@@ -8,11 +8,14 @@ pub mod consent;
 pub mod dry_run;
 mod event;
 mod facts;
+pub mod introspection;
 pub mod params;
 pub mod refresh_token;
 pub mod request;
+pub mod revocation;
 mod stored_grant;
 pub mod token_exchange;
+pub mod userinfo;
 
 pub use event::refused_early;
 

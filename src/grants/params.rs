@@ -40,6 +40,8 @@ const KNOWN: &[&str] = &[
     "code_challenge_method",
     "request_uri",
     "request",
+    "token",
+    "token_type_hint",
 ];
 
 /// The parameters: each at most once, but for `resource` and `audience`. An empty value counts as absent.

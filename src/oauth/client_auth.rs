@@ -109,13 +109,17 @@ impl Credentials {
         snapshot: &Snapshot,
         now: i64,
     ) -> Result<Caller, AuthenticationFailure> {
-        let entry = self.registered(snapshot).inspect_err(|_| {
-            if let Proof::Secret { secret, .. } = &self.proof {
-                app.secret_check.pretend(&app.secrets_key, secret);
+        let entry = match self.registered(app, snapshot).await? {
+            Ok(entry) => entry,
+            Err(refusal) => {
+                if let Proof::Secret { secret, .. } = &self.proof {
+                    app.secret_check.pretend(&app.secrets_key, secret);
+                }
+                return Err(refusal.into());
             }
-        })?;
+        };
         let registered = entry.client.authentication;
-        if registered != self.method() {
+        if !entry.may_authenticate_by(self.method()) {
             if matches!(self.proof, Proof::None) {
                 return Err(missing().into());
             }
@@ -132,24 +136,33 @@ impl Credentials {
             Proof::Assertion(assertion) => check_assertion(app, snapshot, &entry, assertion, now).await?,
             Proof::None => {}
         }
-        Ok(Caller { client: entry, authentication: registered })
+        app.clients.used(&entry.client.id, now);
+        Ok(Caller { client: entry, authentication: self.method() })
     }
 
-    fn registered(&self, snapshot: &Snapshot) -> Result<Arc<ClientEntry>, Refusal> {
+    async fn registered(
+        &self,
+        app: &App,
+        snapshot: &Snapshot,
+    ) -> Result<Result<Arc<ClientEntry>, Refusal>, StoreError> {
         let Some(id) = &self.client_id else {
-            return Err(match self.proof {
+            return Ok(Err(match self.proof {
                 Proof::Assertion(_) => {
                     Refusal::new(ReasonCode::ClientAssertionInvalid, "the assertion names no client in its sub")
                 }
                 Proof::Secret { .. } | Proof::None => missing(),
-            });
+            }));
+        };
+        let found = match id.parse() {
+            Ok(id) => app.clients.find(&app.store, snapshot, &id).await?,
+            Err(_) => None,
         };
         // No nearest name here: to look for it takes the longer the more clients there are, for any stranger that asks,
         // and its time would tell an unknown client from a wrong secret.
-        snapshot.registry.client_by_name(id).cloned().ok_or_else(|| {
+        Ok(found.ok_or_else(|| {
             let name = self.claimed().map_or_else(|| "of this id".to_owned(), String::from);
             Refusal::new(ReasonCode::ClientUnknown, format!("no client {name} is registered"))
-        })
+        }))
     }
 }
 
@@ -159,24 +172,25 @@ async fn check_secret(
     entry: &ClientEntry,
     secret: &str,
     now: i64,
-) -> Result<(), Refusal> {
+) -> Result<(), AuthenticationFailure> {
     let id = &entry.client.id;
-    let live = snapshot.secrets_of(id);
+    let live: &[_] = &app.clients.secrets_of(&app.store, snapshot, id).await?;
     let verdict = app.secret_check.check(&app.secrets_key, id, live, secret, now).await;
-    match verdict {
-        SecretVerdict::Right(_) => Ok(()),
-        SecretVerdict::Busy => Err(Refusal::new(
+    let refusal = match verdict {
+        SecretVerdict::Right(_) => return Ok(()),
+        SecretVerdict::Busy => Refusal::new(
             ReasonCode::ClientCheckBusy,
             "too many secrets are being checked for the first time; this one may be sent again",
-        )),
+        ),
         SecretVerdict::Wrong if live.is_empty() => {
-            Err(Refusal::new(ReasonCode::ClientHasNoSecret, format!("client {id} has no secret yet")))
+            Refusal::new(ReasonCode::ClientHasNoSecret, format!("client {id} has no secret yet"))
         }
         SecretVerdict::Wrong => {
             let detail = format!("the secret is none of the {} live ones of client {id}", live.len());
-            Err(Refusal::new(ReasonCode::ClientSecretWrong, detail))
+            Refusal::new(ReasonCode::ClientSecretWrong, detail)
         }
-    }
+    };
+    Err(refusal.into())
 }
 
 async fn check_assertion(

@@ -4,6 +4,8 @@
 use super::DOCUMENTS;
 use crate::app::App;
 use crate::domain::client::GrantType;
+use crate::grants::request::IDENTITY_SCOPES;
+use crate::tokens::id_token;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -27,8 +29,10 @@ pub async fn document(State(app): State<Arc<App>>) -> Response {
         "issuer": issuer,
         "token_endpoint": app.token_endpoint(),
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "introspection_endpoint": format!("{issuer}/introspect"),
+        "introspection_endpoint_auth_methods_supported": CONFIDENTIAL,
         "grant_types_supported": [GrantType::ClientCredentials.as_str(), GrantType::TokenExchange.as_str()],
-        "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],
+        "token_endpoint_auth_methods_supported": CONFIDENTIAL,
         "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"],
         "ui_locales_supported": ["en"],
     });
@@ -36,7 +40,52 @@ pub async fn document(State(app): State<Arc<App>>) -> Response {
     if let (false, Some(members)) = (scopes.is_empty(), document.as_object_mut()) {
         members.insert("scopes_supported".to_owned(), json!(scopes));
     }
+    if snapshot.registry.identity_providers().any(|idp| idp.login.is_some())
+        && let (Some(members), Value::Object(more)) = (document.as_object_mut(), front_door(&app, &scopes))
+    {
+        members.extend(more);
+    }
     json_document(&document)
+}
+
+/// How a confidential client may prove who it is.
+const CONFIDENTIAL: [&str; 3] = ["private_key_jwt", "client_secret_basic", "client_secret_post"];
+
+/// What is on once users can sign in: authorization in the browser, and what comes of it.
+fn front_door(app: &App, scopes: &BTreeSet<&str>) -> Value {
+    let issuer = &app.config.issuer;
+    let grants =
+        [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials, GrantType::TokenExchange];
+    let with_public: Vec<&str> = ["none"].into_iter().chain(CONFIDENTIAL).collect();
+    let all_scopes: Vec<&str> = IDENTITY_SCOPES.into_iter().chain(scopes.iter().copied()).collect();
+    let mut members = json!({
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "pushed_authorization_request_endpoint": format!("{issuer}/par"),
+        "revocation_endpoint": format!("{issuer}/revoke"),
+        "revocation_endpoint_auth_methods_supported": with_public,
+        "userinfo_endpoint": format!("{issuer}/userinfo"),
+        "scopes_supported": all_scopes,
+        "grant_types_supported": grants.map(GrantType::as_str),
+        "token_endpoint_auth_methods_supported": with_public,
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [id_token::ALGORITHM.as_str()],
+        "claims_supported": ["sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "name", "email",
+            "email_verified"],
+    });
+    if let Some(members) = members.as_object_mut() {
+        if app.clients.reads_documents() {
+            members.insert("client_id_metadata_document_supported".to_owned(), json!(true));
+        }
+        if app.clients.offers_registration() {
+            members.insert("registration_endpoint".to_owned(), json!(format!("{issuer}/register")));
+        }
+    }
+    members
 }
 
 /// `GET /.well-known/jwks.json`: our public keys, with an `ETag`.

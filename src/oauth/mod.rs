@@ -3,9 +3,13 @@
 pub mod client_auth;
 pub mod cors;
 pub mod error;
+mod form;
 pub mod metadata;
+pub mod par;
 pub mod register;
 pub mod token;
+pub mod token_state;
+pub mod userinfo;
 
 use crate::app::App;
 use crate::oauth::cors::Cors;
@@ -25,6 +29,10 @@ pub fn routes() -> Router<Arc<App>> {
     Router::new()
         .merge(documents)
         .route("/token", any(token::handle))
+        .route("/par", any(par::handle))
+        .route("/userinfo", any(userinfo::handle))
+        .route("/revoke", any(token_state::revoke))
+        .route("/introspect", any(token_state::introspect))
         .route("/register", any(register::handle))
         .route("/register/{id}", any(register::manage))
 }
@@ -44,3 +52,7 @@ pub fn root_routes(issuer_path: &str) -> Router<Arc<App>> {
 pub(crate) const DOCUMENTS: Cors = Cors { methods: "GET, HEAD, OPTIONS" };
 /// What browsers are told about the token endpoint.
 pub(crate) const TOKEN: Cors = Cors { methods: "POST, OPTIONS" };
+/// What browsers are told about who the user is.
+pub(crate) const USERINFO: Cors = Cors { methods: "GET, HEAD, POST, OPTIONS" };
+/// `Allow` of the introspection endpoint.
+const INTROSPECT: &str = "POST";

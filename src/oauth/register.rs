@@ -36,7 +36,7 @@ pub async fn handle(
     Extension(received): Extension<Received>,
     request: Request<Body>,
 ) -> Response {
-    if app.clients.settings().dynamic == DynamicRegistration::Off {
+    if !app.clients.offers_registration() {
         return Problem::off().into_response();
     }
     let mut response = match *request.method() {
@@ -209,6 +209,10 @@ async fn show(app: &App, received: &Received, id: &str, headers: &HeaderMap) -> 
 async fn replace(app: &App, received: &Received, id: &str, request: Request<Body>) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let (before, token) = held(app, received, id, &parts.headers).await?;
+    if let Some(seconds) = app.limits.count_registration(received.source) {
+        app.metrics.count_registration("dynamic", "limited");
+        return Err(Problem::slow_down(seconds));
+    }
     let body = request::read(app, body).await?;
     let _place = request::admit(app)?;
     let new = request::members(&parts.headers, &body).and_then(|members| {
@@ -248,7 +252,7 @@ async fn replace(app: &App, received: &Received, id: &str, request: Request<Body
     Ok(Registered { app, client: &after, secret, token }.answer(StatusCode::OK))
 }
 
-/// RFC 7592 §2.3. Every consent given to the client ends with it.
+/// RFC 7592 §2.3. Every consent and every grant of the client ends with it.
 async fn end(app: &App, received: &Received, id: &str, headers: &HeaderMap) -> Result<Response, Problem> {
     let (client, token) = held(app, received, id, headers).await?;
     let event = event(received, EventOutcome::Done, "removed", client.id());

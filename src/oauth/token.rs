@@ -3,9 +3,10 @@
 use super::TOKEN;
 use super::client_auth::{AuthenticationFailure, Credentials};
 use super::error::OAuthError;
+use super::form::{Posted, admit, posted, unavailable};
 use crate::app::App;
 use crate::domain::client::GrantType;
-use crate::domain::decision::{ErrorCode, ReasonCode, Refusal};
+use crate::domain::decision::{ErrorCode, Refusal};
 use crate::domain::event::EventKind;
 use crate::grants::params::Params;
 use crate::grants::request::{GrantRequest, grant_type};
@@ -13,13 +14,13 @@ use crate::grants::{
     Caller, Failure, Issued, Received, authorization_code, client_credentials, refresh_token, refused_early,
     token_exchange,
 };
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, HeaderValue, Method, Request, header};
+use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The answer to a granted request (RFC 6749 §5.1, RFC 8693 §2.2.1).
 #[derive(Serialize)]
@@ -58,35 +59,27 @@ pub async fn handle(
 
 async fn post(app: &App, received: &Received, request: Request<Body>) -> Response {
     let started = Instant::now();
-    let (parts, body) = request.into_parts();
-    let challenge = parts.headers.contains_key(header::AUTHORIZATION);
-    let body = match read_body(app, body).await {
-        Ok(body) => body,
+    let challenge = request.headers().contains_key(header::AUTHORIZATION);
+    let Posted { headers, params, .. } = match posted(app, request).await {
+        Ok(posted) => posted,
         Err(error) => return error.into_response(),
     };
-    // Only now does it take a place: a peer that sends slowly keeps nobody out.
-    let Ok(_place) = app.in_flight.try_acquire() else {
-        return unavailable("too many requests at once");
+    let _place = match admit(app) {
+        Ok(place) => place,
+        Err(error) => return error.into_response(),
     };
-    // Nobody waits for a decision that cannot be recorded.
-    if let Err(error) = app.audit.admit() {
-        return unavailable(&error.to_string());
-    }
-    if app.is_behind() {
-        return unavailable("what changed in the database could not be taken in");
-    }
-    let params = match readable(&parts.headers, parts.uri.query(), &body) {
+    let params = match params {
         Ok(params) => params,
         Err(refusal) => return stranger(app, received, None, None, refusal, challenge).await,
     };
-    let credentials = match Credentials::read(&parts.headers, &params) {
+    let credentials = match Credentials::read(&headers, &params) {
         Ok(credentials) => credentials,
         Err(refusal) => return stranger(app, received, Some(&params), None, refusal, challenge).await,
     };
     let snapshot = app.snapshot();
     let caller = match credentials.authenticate(app, &snapshot, received.now()).await {
         Ok(caller) => caller,
-        Err(AuthenticationFailure::Unavailable(error)) => return unavailable(&error.to_string()),
+        Err(AuthenticationFailure::Unavailable(error)) => return unavailable(&error.to_string()).into_response(),
         Err(AuthenticationFailure::Refused(refusal)) => {
             app.metrics.count_client_auth_failure(credentials.method().as_str(), refusal.reason.as_str());
             return stranger(app, received, Some(&params), Some(&credentials), refusal, challenge).await;
@@ -95,44 +88,8 @@ async fn post(app: &App, received: &Received, request: Request<Body>) -> Respons
     match grant(app, received, &caller, &params, started).await {
         Ok(issued) => answer(issued),
         Err(Failure::Refused { refusal, consent }) => OAuthError::refused(&refusal, consent, challenge).into_response(),
-        Err(Failure::Unavailable(cause)) => unavailable(&cause),
+        Err(Failure::Unavailable(cause)) => unavailable(&cause).into_response(),
     }
-}
-
-async fn read_body(app: &App, body: Body) -> Result<axum::body::Bytes, OAuthError> {
-    let limit = app.config.limits.body_bytes;
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    let Ok(read) = tokio::time::timeout(body_at_most(app), to_bytes(body, limit)).await else {
-        return Err(OAuthError::too_slow());
-    };
-    read.map_err(|error| {
-        let too_large = std::error::Error::source(&error)
-            .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
-        if too_large { OAuthError::too_large() } else { OAuthError::incomplete() }
-    })
-}
-
-/// Half the time that a request has: what then still comes is too late for a decision, and whoever is slow hears so.
-fn body_at_most(app: &App) -> Duration {
-    match app.config.limits.request_seconds {
-        0 => Duration::MAX,
-        seconds => Duration::from_secs(u64::from(seconds)) / 2,
-    }
-}
-
-/// The form, if it is one, in the body and nowhere else.
-fn readable(headers: &HeaderMap, query: Option<&str>, body: &[u8]) -> Result<Params, Refusal> {
-    let invalid = |detail: &str| Refusal::new(ReasonCode::ParameterInvalid, detail);
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(invalid("the Content-Type is not application/x-www-form-urlencoded"));
-    }
-    // A token or secret in a URL ends up in logs (rule OA-01).
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(invalid("parameters belong in the body, not in the URL"));
-    }
-    Params::parse(body)
 }
 
 /// The story of an authenticated request.
@@ -245,13 +202,8 @@ async fn stranger(
     let event = refused_early(received, kind, claimed.as_ref(), method, &refusal);
     match app.audit.record(event, None).await {
         Ok(()) => OAuthError::refused(&refusal, None, challenge).into_response(),
-        Err(error) => unavailable(&error.to_string()),
+        Err(error) => unavailable(&error.to_string()).into_response(),
     }
-}
-
-fn unavailable(cause: &str) -> Response {
-    tracing::error!(cause, "a request at /token could not be answered");
-    OAuthError::unavailable().into_response()
 }
 
 fn answer(issued: Issued) -> Response {

@@ -38,6 +38,24 @@ pub(super) fn leave(app: &App, target_uri: &str, to: &str) -> Response {
     page(StatusCode::OK, LeavePage { frame, to, place, opens_program, target: target_uri }.render())
 }
 
+#[derive(Template)]
+#[template(path = "stay.html")]
+struct StayPage<'a> {
+    frame: Frame<'a>,
+    place: String,
+    problem: &'a str,
+    target: &'a str,
+}
+
+/// A page with an error for a client that nobody here vouches for: it leads on only if the user wants to.
+pub(super) fn stay(app: &App, target_uri: &str, problem: &str) -> Response {
+    let Some((place, _)) = place_of(target_uri) else {
+        return leave(app, target_uri, "");
+    };
+    let page_of = StayPage { frame: Frame::of(app), place, problem, target: target_uri };
+    page(StatusCode::BAD_REQUEST, page_of.render())
+}
+
 /// Where a URI leads, for people, and whether it opens a program; none if nobody should be led there.
 fn place_of(target_uri: &str) -> Option<(String, bool)> {
     // The URL parser would silently drop a line break; no URI has one.

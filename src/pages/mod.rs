@@ -1,6 +1,7 @@
 //! WHAT PEOPLE SEE: pages without script, with one stylesheet.
 
 mod account;
+mod authorize;
 mod backchannel;
 mod connect;
 mod consent;
@@ -27,6 +28,10 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/login", post(login::choose))
         .route("/callback/{idp}", get(login::callback))
         .route("/logout", get(logout::ask).post(logout::end))
+        .route("/authorize", get(authorize::authorize).post(authorize::authorize))
+        .route("/authorize/continue", get(authorize::go_on))
+        .route("/authorize/connect", post(authorize::connect))
+        .route("/authorize/decision", post(authorize::decide))
         .route("/consent/{handle}", get(consent::show).post(consent::decide))
         .route("/consent/{handle}/status", get(consent::status))
         .route("/account", get(account::show))

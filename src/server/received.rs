@@ -67,8 +67,13 @@ fn too_slow() -> Response {
 
 /// Routes by their pattern below the issuer's path, as a fixed set of labels.
 fn known(pattern: &str) -> &'static str {
-    const ROUTES: [&str; 18] = [
+    const ROUTES: [&str; 23] = [
         "/token",
+        "/authorize",
+        "/par",
+        "/userinfo",
+        "/revoke",
+        "/introspect",
         "/register",
         "/.well-known/jwks.json",
         "/.well-known/openid-configuration",

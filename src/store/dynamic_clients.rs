@@ -30,25 +30,28 @@ const REVOKE_CONSENTS: &str = "UPDATE consent SET revoked_at = $2 WHERE client_i
 const TOUCH: &str = "UPDATE dynamic_client SET last_used_at = $2
     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
 
-/// Each with what makes a client dead: never used since `$1`; known by a document, which can be read again, and not used
-/// since `$1`; not used since `$2`. Never one with a live consent at `$3`, whose user would be asked again, nor a
-/// suspended one, which would come back unsuspended.
+/// Removes clients that are dead by a condition, but never one with a live consent or grant at `$3`, whose user would
+/// have to be asked again, nor a suspended one, which could come back unsuspended.
+macro_rules! reap {
+    ($is_dead:literal) => {
+        concat!(
+            "DELETE FROM dynamic_client WHERE id IN (SELECT id FROM dynamic_client AS dead WHERE ",
+            $is_dead,
+            " AND suspended_at IS NULL
+            AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.client_id = dead.id AND consent.revoked_at IS NULL
+                AND (consent.expires_at IS NULL OR consent.expires_at > $3))
+            AND NOT EXISTS (SELECT 1 FROM grant_family WHERE grant_family.client_id = dead.id
+                AND grant_family.revoked_at IS NULL AND grant_family.ends_at > $3)
+            LIMIT $4)"
+        )
+    };
+}
+/// Never used since `$1`; known by a document, which can be read again, and not used since `$1`; not used since `$2`.
+/// Each names all values, since PostgreSQL wants to know the type of each.
 const REAP: [&str; 3] = [
-    "DELETE FROM dynamic_client WHERE id IN (SELECT id FROM dynamic_client AS dead
-    WHERE last_used_at IS NULL AND created_at <= $1 AND $2 < $3 AND suspended_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.client_id = dead.id AND consent.revoked_at IS NULL
-        AND (consent.expires_at IS NULL OR consent.expires_at > $3))
-    LIMIT $4)",
-    "DELETE FROM dynamic_client WHERE id IN (SELECT id FROM dynamic_client AS dead
-    WHERE last_used_at <= $1 AND $2 < $3 AND assurance = 'domain' AND suspended_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.client_id = dead.id AND consent.revoked_at IS NULL
-        AND (consent.expires_at IS NULL OR consent.expires_at > $3))
-    LIMIT $4)",
-    "DELETE FROM dynamic_client WHERE id IN (SELECT id FROM dynamic_client AS dead
-    WHERE last_used_at <= $2 AND $1 < $3 AND suspended_at IS NULL
-    AND NOT EXISTS (SELECT 1 FROM consent WHERE consent.client_id = dead.id AND consent.revoked_at IS NULL
-        AND (consent.expires_at IS NULL OR consent.expires_at > $3))
-    LIMIT $4)",
+    reap!("last_used_at IS NULL AND created_at <= $1 AND $2 < $3"),
+    reap!("last_used_at <= $1 AND $2 < $3 AND assurance = 'domain'"),
+    reap!("last_used_at <= $2 AND $1 < $3"),
 ];
 /// How many rows go in one transaction, and how many at one call, so that nobody waits.
 const REAP_BATCH: u64 = 500;
@@ -122,8 +125,8 @@ impl Store {
         self.administer(Versions::default(), vec![Step::new(REPLACE, values).or_yield()], event).await
     }
 
-    /// Ends a registration by the holder of its token (RFC 7592 §2.3), and every consent given to the client, with its
-    /// event; false, and nothing done, if the token is not that of the client.
+    /// Ends a registration by the holder of its token (RFC 7592 §2.3), with its event, and every consent and grant of the
+    /// client; false, and nothing done, if the token is not that of the client.
     pub async fn end_registration(
         &self,
         id: &ClientId,
@@ -134,6 +137,7 @@ impl Store {
         let steps = vec![
             Step::new(END, [id.as_str().into(), token_digest.into()]).or_yield(),
             Step::new(REVOKE_CONSENTS, [id.as_str().into(), now.into()]),
+            Step::new(super::grant_families::REVOKE_OF_CLIENT, [id.as_str().into(), now.into()]),
         ];
         self.administer(CONSENTS, steps, event).await
     }
@@ -149,7 +153,7 @@ impl Store {
 
     /// Removes clients that were never used since `unused_since`, and those that were not used since `idle_since`; of
     /// those with a document, which is read again when they come back, also the ones not used since `unused_since`.
-    /// One with a live consent stays, and so does a suspended one. Returns how many went.
+    /// One with a live consent or grant stays, and so does a suspended one. Returns how many went.
     pub async fn reap_dynamic_clients(&self, unused_since: i64, idle_since: i64, now: i64) -> Result<u64, StoreError> {
         let mut total: u64 = 0;
         for sql in REAP {

@@ -173,10 +173,11 @@ impl IssuerKeys {
         };
         let source = match self.clients.get(&client.id) {
             Some(source) if source.location == location => source,
+            // Whoever asks at the same time gets the same one, and waits for its fetch.
             Some(_) | None => {
-                let source = Arc::new(Source::new(client.id.as_str(), location));
-                self.clients.insert(client.id.clone(), Arc::clone(&source));
-                source
+                let new = || Arc::new(Source::new(client.id.as_str(), location.clone()));
+                let is_another = |source: &Arc<Source>| source.location != location;
+                self.clients.entry_by_ref(&client.id).or_insert_with_if(new, is_another).into_value()
             }
         };
         source.key(&self.fetcher, kid, algorithm, now).await

@@ -166,6 +166,7 @@ mod tests {
             roles: vec!["doctor".to_owned()],
             groups: vec!["staff".to_owned()],
             email: Some("a@example.com".to_owned()),
+            email_verified: None,
             name: None,
         };
         let released = Released::within_caps(&attributes, &[]);

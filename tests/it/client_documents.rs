@@ -185,6 +185,36 @@ async fn who_is_not_let_in_is_not_fetched_and_what_is_denied_later_is_unknown() 
 }
 
 #[tokio::test]
+async fn keys_of_a_client_are_fetched_from_this_machine_only_by_a_server_on_this_machine() {
+    use procura::domain::identity_provider::VerificationAlgorithm::ES256;
+    let issuer = crate::issuer::TestIssuer::start().await;
+    let (here, host, _) = world(Kind::Sqlite).await;
+    let id = host.url("/signer.json");
+    let keys = json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": issuer.jwks_uri()});
+    host.document("/signer.json", &document(&id, keys));
+    let entry = resolve(&here, &id).await.unwrap().unwrap();
+    assert!(here.app.issuer_keys.of_client(&entry.client, None, ES256, NOW).await.is_ok());
+    assert_eq!(issuer.jwks_requests(), 1);
+    let elsewhere = TestServer::start(Kind::Sqlite).await;
+    assert!(elsewhere.app.issuer_keys.of_client(&entry.client, None, ES256, NOW).await.is_err());
+    assert_eq!(issuer.jwks_requests(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_was_removed_as_unused_comes_back_with_its_document() {
+    let (server, host, id) = world(Kind::Sqlite).await;
+    resolve(&server, &id).await.unwrap().unwrap();
+    server.clock.advance(Duration::from_hours(25));
+    let (settings, now) = (server.app.clients.settings(), server.clock.now());
+    let gone = server.app.store.reap_dynamic_clients(settings.unused_since(now), settings.idle_since(now), now).await;
+    assert_eq!(gone.unwrap(), 1);
+    // Still remembered here for a moment, so that it looks like one that is refreshed.
+    assert!(resolve(&server, &id).await.unwrap().is_some());
+    assert!(server.app.store.find_dynamic_client(&id.parse().unwrap()).await.unwrap().is_some());
+    assert_eq!(host.connections(), 2);
+}
+
+#[tokio::test]
 async fn a_suspended_client_stays_suspended_whatever_its_document_says() {
     let (server, host, id) = world(Kind::Sqlite).await;
     resolve(&server, &id).await.unwrap().unwrap();

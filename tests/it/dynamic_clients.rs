@@ -177,18 +177,31 @@ store_test! {
             (document("https://a.example/used", NOW - HOUR), None),
             (document("https://a.example/idle", NOW - 25 * HOUR), None),
             (document("https://a.example/idle_agreed", NOW - 25 * HOUR), Some(None)),
+            (at("dcr_idle_granted", old, Some(NOW - 91 * DAY)), None),
+            (at("dcr_idle_revoked", old, Some(NOW - 91 * DAY)), None),
+            (at("dcr_idle_ended", old, Some(NOW - 91 * DAY)), None),
         ] {
             db.store.insert_dynamic_client(&stored).await.unwrap();
             if let Some(expires_at) = agreed {
                 consent(&db.store, stored.id().as_str(), expires_at).await;
             }
         }
+        for (name, ends_at, revoked_at) in [
+            ("dcr_idle_granted", NOW + 1, "NULL"), ("dcr_idle_revoked", NOW + 1, "1"), ("dcr_idle_ended", NOW, "NULL"),
+        ] {
+            db.execute(&format!(
+                "INSERT INTO grant_family (id, user_id, client_id, resource_id, idp, idp_sub, terms, created_at,
+                code_ends_at, generation, rotations, used_at, ends_at, revoked_at) VALUES
+                ('family-{name}', 'corp|alice', '{name}', 'records', 'corp', 'alice', '', 1, 1, 1, '', 1, {ends_at},
+                {revoked_at})"
+            )).await;
+        }
         let reaped = db.store.reap_dynamic_clients(NOW - 24 * HOUR, NOW - 90 * DAY, NOW).await.unwrap();
         assert_eq!(names(&db.store).await, [
-            "dcr_idle_agreed", "dcr_idle_suspended", "dcr_new", "dcr_unused_agreed", "dcr_used",
+            "dcr_idle_agreed", "dcr_idle_granted", "dcr_idle_suspended", "dcr_new", "dcr_unused_agreed", "dcr_used",
             "https://a.example/idle_agreed", "https://a.example/used",
         ]);
-        assert_eq!(reaped, 4);
+        assert_eq!(reaped, 6);
         assert_eq!(db.store.reap_dynamic_clients(NOW - 24 * HOUR, NOW - 90 * DAY, NOW).await.unwrap(), 0);
     }
 

@@ -249,6 +249,9 @@ fn everything() -> Granted {
         audience: "https://models.example.com/api".parse().unwrap(),
         name: "Models".to_owned(),
         token_lifetime_seconds: 300,
+        connector_token_lifetime_seconds: 900,
+        max_auth_age_seconds: None,
+        acr_values: Vec::new(),
         signing_algorithm: SigningAlgorithm::ES256,
         release_claims: vec![ReleasedClaim::Roles, ReleasedClaim::Groups, ReleasedClaim::Email],
         may_exchange_to: Vec::new(),
@@ -260,6 +263,7 @@ fn everything() -> Granted {
         roles: vec!["doctor".to_owned()],
         groups: vec!["ward-3".to_owned()],
         email: Some("alice@example.com".to_owned()),
+        email_verified: None,
         name: Some("Alice".to_owned()),
     };
     Granted {
@@ -279,6 +283,7 @@ fn everything() -> Granted {
         expires_at: NOW + 300,
         grant_id: Some("con_2".to_owned()),
         earlier_grants: vec!["con_1".to_owned()],
+        family: Some("fam_1".to_owned()),
         txn: Some("txn_1".to_owned()),
         single_use: None,
         auth_time: Some(NOW - 60),

@@ -404,6 +404,10 @@ mod limits {
 const TESTED_ELSEWHERE: &[(ReasonCode, &str)] = &[
     (ReasonCode::UserLimit, "limits, below the list of refusals"),
     (ReasonCode::GrantLimit, "limits, below the list of refusals"),
+    (ReasonCode::ClientDocumentInvalid, "client_documents, attacks::registration: at /authorize, not at /token"),
+    (ReasonCode::ClientDocumentUnavailable, "client_documents, attacks::registration: at /authorize, not at /token"),
+    (ReasonCode::ClientNotLetIn, "client_documents: at /authorize, not at /token"),
+    (ReasonCode::RegistrationsTooMany, "client_documents: at /authorize, not at /token"),
     (ReasonCode::ClientCheckBusy, "app::secret_check"),
     (ReasonCode::LifetimeExhausted, "domain::decision: verification refuses what ended, in whole seconds, before"),
     (ReasonCode::ClientIsPublic, "domain::decision: a registry file cannot give a public client such a grant"),

@@ -124,6 +124,7 @@ async fn an_id_token_becomes_facts() {
         roles: vec!["doctor".to_owned()],
         groups: vec!["staff".to_owned()],
         email: Some("alice@example.com".to_owned()),
+        email_verified: None,
         name: Some("Alice".to_owned()),
     };
     assert_eq!(subject.attributes, expected);
@@ -467,6 +468,7 @@ fn alice() -> GrantedSubject {
             roles: vec!["doctor".to_owned()],
             groups: vec!["staff".to_owned()],
             email: Some("alice@example.com".to_owned()),
+            email_verified: None,
             name: Some("Alice".to_owned()),
         },
     }
@@ -485,6 +487,7 @@ fn granted() -> Granted {
         expires_at: NOW + 300,
         grant_id: Some("grt_1".to_owned()),
         earlier_grants: Vec::new(),
+        family: None,
         txn: None,
         single_use: None,
         auth_time: Some(NOW - 60),
@@ -673,6 +676,7 @@ proptest! {
             expires_at: NOW + life,
             issued_at: Some(NOW),
             jti: Some(token.jti),
+            sid: None,
             auth_time,
             acr,
             amr,

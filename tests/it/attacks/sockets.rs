@@ -201,11 +201,16 @@ async fn a43_a_packed_body_is_not_unpacked() {
 }
 
 #[tokio::test]
-async fn a43_deeply_nested_json_where_nothing_reads_it() {
+async fn a43_deeply_nested_json() {
     let world = world().await;
     let deep = "[".repeat(60_000);
-    let request = Request::post("/register").header("content-type", "application/json").body(Body::from(deep.clone()));
-    assert_eq!(world.server.send(request.unwrap()).await.status, 404);
+    let register = async |body: String| {
+        let request = Request::post("/register").header("content-type", "application/json").body(Body::from(body));
+        world.server.send(request.unwrap()).await.status
+    };
+    assert_eq!(register(deep.clone()).await, 413);
+    assert_eq!(register("[".repeat(16_000)).await, 400);
+    assert_eq!(register(r#"{"a":"#.repeat(3_000)).await, 400);
     let request = Request::post("/token").header("content-type", "application/json").body(Body::from(deep));
     let answer = world.server.send(request.unwrap()).await;
     refused(&world, &answer, INVALID_REQUEST, ReasonCode::ParameterInvalid, &[]).await;

@@ -1,7 +1,7 @@
 //! A small registry in its own file format, and requests that it grants. A test changes one thing and asks.
 
 use super::super::{Asked, Decision, Delegation, Granted, GrantedSubject, Question, Refusal, decide};
-use crate::domain::client::{Assurance, Client, ClientEntry};
+use crate::domain::client::{Assurance, Client, ClientEntry, GrantType};
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::delegation::ActChain;
 use crate::domain::identity_provider::{IdentityProvider, SubjectTokenType};
@@ -280,8 +280,8 @@ impl Compiled<'_> {
     pub(super) fn decide(&self, ask: &Ask) -> Decision {
         let Self { world, registry, policies } = self;
         let asked = Delegation {
-            grant: crate::domain::client::GrantType::TokenExchange,
-            session_ended: None,
+            grant: ask.grant,
+            session_ended: ask.session_ended,
             subject: ask.subject.as_ref(),
             actor: ask.actor.as_ref().map(Result::as_ref),
             known_user: world.known_user.as_ref(),
@@ -313,6 +313,8 @@ pub(super) struct Ask {
     pub(super) subject: Result<Subject, Refusal>,
     pub(super) actor: Option<Result<ActorToken, Refusal>>,
     pub(super) limits: LimitState,
+    pub(super) grant: GrantType,
+    pub(super) session_ended: Option<&'static str>,
     pub(super) for_itself: bool,
     pub(super) now: i64,
 }
@@ -327,6 +329,8 @@ impl Ask {
             subject: Ok(subject),
             actor: None,
             limits: LimitState::Within,
+            grant: GrantType::TokenExchange,
+            session_ended: None,
             for_itself: false,
             now: NOW,
         }
@@ -401,6 +405,18 @@ pub(super) fn id_token() -> Subject {
         may_act: None,
         attributes: nurse(),
         named_claims: BTreeMap::new(),
+    }
+}
+
+/// Alice's sign-in in the browser, as the assistant's refresh token for her records stands for it.
+pub(super) fn sign_in() -> Subject {
+    Subject {
+        issuer: SubjectIssuer::SignIn("corp".parse().unwrap()),
+        audiences: vec!["https://records.example.com/api".to_owned()],
+        scope: Some(scopes("records.read")),
+        sid: Some("fam_1".to_owned()),
+        expires_at: NOW + 86_400,
+        ..id_token()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What is granted, what is refused and why, and what never happens.
 
+mod connections;
 mod consents;
 mod fixture;
 mod granted;

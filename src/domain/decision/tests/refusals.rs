@@ -51,6 +51,21 @@ const GIVEN_ELSEWHERE: &[ReasonCode] = &[
     ReasonCode::SubjectTokenTypeMismatch,
     // The grant, which keeps the record of what was used.
     ReasonCode::SubjectTokenReplayed,
+    // Codes and refresh tokens, and the pages on the way to them (tests/it/front_door).
+    ReasonCode::ResponseTypeUnsupported,
+    ReasonCode::RedirectUriInvalid,
+    ReasonCode::PkceMissing,
+    ReasonCode::RequestUriInvalid,
+    ReasonCode::CodeInvalid,
+    ReasonCode::CodeExpired,
+    ReasonCode::CodeReplayed,
+    ReasonCode::RefreshTokenInvalid,
+    ReasonCode::RefreshTokenExpired,
+    ReasonCode::RefreshTokenReused,
+    ReasonCode::ConsentDenied,
+    ReasonCode::SignInRequired,
+    ReasonCode::PageRequired,
+    ReasonCode::SignInInsufficient,
     // Verification of the actor token.
     ReasonCode::ActorTokenTypeUnsupported,
     ReasonCode::ActorTokenIsSubjectToken,
@@ -170,6 +185,8 @@ refused! {
     our_token_is_never_taken_for_another_user => UserUnknown, InvalidRequest, second_hop(),
         |world, _| world.known_user.as_mut().unwrap().id = "corp|bob".parse().unwrap();
 
+    the_token_of_a_session_that_was_ended_is_refused => SubjectSessionEnded, InvalidRequest, second_hop(),
+        |_, ask| ask.session_ended = Some("grant family fam_1 was ended");
     // 4: whose subject token it is
     a_type_of_token_without_a_rule_is_refused => SubjectTokenTypeNotAccepted, InvalidRequest, Ask::usual(),
         |_, ask| ask.subject().token_type = SubjectTokenType::Jwt;
@@ -302,6 +319,16 @@ refused! {
         |world, _| world.policy("closed", "forbid(principal, action, resource in Resource::\"records\");");
     a_forbid_is_for_clients_of_their_own_too => PolicyForbidden, AccessDenied, Ask::for_itself("nightly").at("records"),
         |world, _| world.policy("closed", "forbid(principal is Client, action, resource);");
+
+    a_sign_in_of_another_kind_than_the_backend_wants_is_too_weak => SignInTooWeak, InsufficientUserAuthentication,
+        Ask::usual(), |world, _| world.resource("records").acr_values = vec!["phr".to_owned()];
+    a_sign_in_older_than_the_backend_wants_is_too_old => SignInTooOld, InsufficientUserAuthentication, Ask::usual(),
+        |world, _| world.resource("records").max_auth_age_seconds = Some(59);
+    a_sign_in_of_unknown_age_is_too_old => SignInTooOld, InsufficientUserAuthentication, Ask::usual(),
+        |world, ask| {
+            world.resource("records").max_auth_age_seconds = Some(3600);
+            ask.subject().auth_time = None;
+        };
 
     // 11: limits
     a_user_who_is_acted_for_too_often_has_to_wait => UserLimit, SlowDown, Ask::usual(),

@@ -1,0 +1,544 @@
+//! `/authorize` (RFC 6749 §4.1.1): from a client's request to a code, through sign-in and the user's answer.
+//!
+//! Nothing is remembered between the pages: what a page is about is sealed into its form, or into the path that the user
+//! comes back to from the provider.
+
+use super::connect::{Connect, connect_page};
+use super::consent_view::{View, offered, page_for, read_choice};
+use super::error::{error, unavailable};
+use super::leave::leave;
+use super::posted::Posted;
+use super::session::Browser;
+use super::who::Who;
+use super::{form, login};
+use crate::app::{App, ResolveError};
+use crate::domain::client::Assurance;
+use crate::domain::consent::Consent;
+use crate::domain::decision::{Decision, Granted, ReasonCode, Refusal};
+use crate::domain::names::{ClientId, UserId};
+use crate::domain::resource::Resource;
+use crate::domain::scope::ScopeSet;
+use crate::domain::sign_in::SignIn;
+use crate::domain::target::Target;
+use crate::grants::authorization_request::{AuthorizationRequest, ReturnAddress, read, single};
+use crate::grants::authorize::{Authorizing, Outlook, refused_before_sign_in};
+use crate::grants::consent::{Parties, give, refuse};
+use crate::grants::{Failure, Received};
+use crate::secrets::digest;
+use crate::tokens::seal;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How long a request may take the user, in seconds.
+const REQUEST_SECONDS: i64 = 1800;
+/// What the forms of these pages are for.
+const CONNECT: &str = "connect";
+const DECIDE: &str = "authorize";
+/// What tickets are sealed for.
+const TICKET: &str = "authorization ticket";
+
+/// A request on its way through the pages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Ticket {
+    /// The request as the client sent it, form-encoded.
+    form: String,
+    /// When it came, Unix seconds: a sign-in since then is one for it.
+    begun_at: i64,
+}
+
+/// What the form of the consent page is about.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    ticket: Ticket,
+    user: UserId,
+    offered: ScopeSet,
+}
+
+/// Everything that a request needs on its way.
+struct Way<'a> {
+    app: &'a App,
+    received: &'a Received,
+    browser: &'a Browser,
+    ticket: Ticket,
+}
+
+/// `GET` and `POST /authorize`.
+pub(super) async fn authorize(
+    State(app): State<Arc<App>>,
+    Extension(received): Extension<Received>,
+    browser: Browser,
+    request: Request<Body>,
+) -> Response {
+    let form = match *request.method() {
+        Method::POST => {
+            let limit = app.config.limits.body_bytes.max(1);
+            match axum::body::to_bytes(request.into_body(), limit).await {
+                Ok(body) => body.to_vec(),
+                Err(_) => return bad_request(&app, "The request is too large, or did not arrive whole."),
+            }
+        }
+        _ => request.uri().query().unwrap_or_default().as_bytes().to_vec(),
+    };
+    let form = match String::from_utf8(form) {
+        Ok(form) => form,
+        Err(_) => return bad_request(&app, "The request cannot be read."),
+    };
+    let form = match pushed(&app, &received, form).await {
+        Ok(form) => form,
+        Err(page) => return page,
+    };
+    let ticket = Ticket { form, begun_at: received.now() };
+    Way { app: &app, received: &received, browser: &browser, ticket }.go().await
+}
+
+/// `GET /authorize/continue`: back from the provider.
+pub(super) async fn go_on(
+    State(app): State<Arc<App>>,
+    Extension(received): Extension<Received>,
+    browser: Browser,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.unwrap_or_default();
+    let sealed = single(query.as_bytes(), "ticket").ok().flatten().unwrap_or_default();
+    let opened = seal::open_for(&app.secrets_key, TICKET, &sealed);
+    let ticket = opened.and_then(|text| serde_json::from_str::<Ticket>(&text).ok());
+    match ticket.filter(|ticket| received.now() < ticket.begun_at.saturating_add(REQUEST_SECONDS)) {
+        Some(ticket) => Way { app: &app, received: &received, browser: &browser, ticket }.go().await,
+        None => too_late(&app),
+    }
+}
+
+/// `POST /authorize/connect`: the user lets an app that nobody here vouches for go on to the sign-in, or not.
+pub(super) async fn connect(
+    State(app): State<Arc<App>>,
+    Extension(received): Extension<Received>,
+    browser: Browser,
+    headers: HeaderMap,
+    posted: Posted,
+) -> Response {
+    let field = posted.one("form").unwrap_or_default();
+    let ticket: Ticket = match form::open(&app, &browser, &headers, CONNECT, field).await {
+        Ok(ticket) => ticket,
+        Err(page) => return page,
+    };
+    let allowed = posted.one("decision") == Some("allow");
+    let way = Way { app: &app, received: &received, browser: &browser, ticket };
+    way.connected(allowed).await.unwrap_or_else(|page| page)
+}
+
+/// `POST /authorize/decision`: Allow or Deny.
+pub(super) async fn decide(
+    State(app): State<Arc<App>>,
+    Extension(received): Extension<Received>,
+    browser: Browser,
+    headers: HeaderMap,
+    posted: Posted,
+) -> Response {
+    let field = posted.one("form").unwrap_or_default();
+    let about: About = match form::open(&app, &browser, &headers, DECIDE, field).await {
+        Ok(about) => about,
+        Err(page) => return page,
+    };
+    let way = Way { app: &app, received: &received, browser: &browser, ticket: about.ticket.clone() };
+    way.decided(&about, &posted).await.unwrap_or_else(|page| page)
+}
+
+impl Way<'_> {
+    async fn go(&self) -> Response {
+        self.walk().await.unwrap_or_else(|page| page)
+    }
+
+    async fn walk(&self) -> Result<Response, Response> {
+        let request = self.request().await?;
+        let user = self.browser.signed_in(self.app).await?;
+        let user = match user {
+            Some(user) if self.is_good_enough(&request, &user) => user,
+            other => return self.sign_in_first(&request, other.is_some(), None).await,
+        };
+        let authorizing = Authorizing::new(self.app, self.received, &request, &user);
+        match authorizing.outlook().await.map_err(|failure| failed(self.app, &failure))? {
+            Outlook::Agreed => {
+                let target = self.code(&request, &authorizing).await?;
+                Ok(see_other(&target))
+            }
+            Outlook::Refused(decision) => self.refused(&request, &user, &authorizing, decision).await,
+            Outlook::Ask(_) if request.prompt.none => {
+                let refusal = Refusal::new(ReasonCode::PageRequired, "the user would have to be asked");
+                self.refuse(&request, &authorizing, Decision::refused_early(refusal)).await
+            }
+            Outlook::Ask(granted) => self.ask(&request, &user, &granted, None).await,
+        }
+    }
+
+    /// The client's request, or a page; or, once it is known where to, an answer to the client.
+    async fn request(&self) -> Result<AuthorizationRequest, Response> {
+        let form = self.ticket.form.as_bytes();
+        let address = self.address(form).await?;
+        match read(&address, form) {
+            Ok(request) => Ok(request),
+            Err(refusal) => Err(self.answer_early(&address, refusal).await),
+        }
+    }
+
+    async fn address(&self, form: &[u8]) -> Result<ReturnAddress, Response> {
+        let id = single(form, "client_id").and_then(|id| {
+            let id = id.ok_or_else(|| Refusal::new(ReasonCode::ParameterMissing, "client_id is missing"))?;
+            id.parse::<ClientId>().map_err(|problem| Refusal::new(ReasonCode::ClientUnknown, problem.to_string()))
+        });
+        let id = match id {
+            Ok(id) => id,
+            Err(refusal) => return Err(self.page_of(None, &refusal).await),
+        };
+        let snapshot = self.app.snapshot();
+        let found = self.app.clients.resolve(self.app, &snapshot, &id, self.received.source, self.received.now()).await;
+        let entry = match found {
+            Ok(Some(entry)) if entry.suspended_at.is_none() => entry,
+            Ok(Some(_)) => {
+                let refusal = Refusal::new(ReasonCode::ClientSuspended, format!("client {id} is suspended"));
+                return Err(self.page_of(Some(&id), &refusal).await);
+            }
+            Ok(None) => {
+                let refusal = Refusal::new(ReasonCode::ClientUnknown, format!("no client {id} is registered"));
+                return Err(self.page_of(Some(&id), &refusal).await);
+            }
+            Err(ResolveError::Refused(refusal)) => return Err(self.page_of(Some(&id), &refusal).await),
+            Err(ResolveError::Unavailable(cause)) => return Err(unavailable(self.app, &cause.to_string())),
+        };
+        match ReturnAddress::read(&entry, form) {
+            Ok(address) => Ok(address),
+            Err(refusal) => Err(self.page_of(Some(&id), &refusal).await),
+        }
+    }
+
+    /// Whom to answer is not known, so the user is told and nothing is sent anywhere (rule OA-03).
+    async fn page_of(&self, client: Option<&ClientId>, refusal: &Refusal) -> Response {
+        if let Err(failure) = refused_before_sign_in(self.app, self.received, client, refusal).await {
+            return failed(self.app, &failure);
+        }
+        if let Some(seconds) = refusal.retry_after_seconds {
+            let text = "Too many new apps come from your network at the moment. Nothing was sent. Try again later.";
+            let mut page = error(self.app, StatusCode::TOO_MANY_REQUESTS, "Please try again later", text);
+            page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            return page;
+        }
+        let (title, text) = match refusal.reason {
+            ReasonCode::RedirectUriInvalid => (
+                "This app cannot be answered",
+                "The app wants the answer to be sent to an address that is not registered for it, so nothing was sent. \
+                 If you trust the app, tell the people who make it (redirect_uri).",
+            ),
+            ReasonCode::ClientSuspended => (
+                "This app is stopped",
+                "The administrator of this service stopped the app that sent you here. Nothing can be allowed to it at \
+                 the moment.",
+            ),
+            _ => (
+                "This app is not known here",
+                "The app that sent you here is not registered with this service, or what it says of itself cannot be \
+                 read, so nothing was sent. If you trust the app, tell the people who make it (invalid_client).",
+            ),
+        };
+        error(self.app, StatusCode::BAD_REQUEST, title, text)
+    }
+
+    async fn answer_early(&self, address: &ReturnAddress, refusal: Refusal) -> Response {
+        let client = &address.client.client.id;
+        match refused_before_sign_in(self.app, self.received, Some(client), &refusal).await {
+            Ok(()) => self.back_with_error(address, &refusal),
+            Err(failure) => failed(self.app, &failure),
+        }
+    }
+
+    /// An error for the client. Without the user's doing, only a client that an administrator vetted is redirected to: any
+    /// other could use us to lead people to a place of its own (RFC 9700 §4.11.2; rules SB-15, MC-12).
+    fn back_with_error(&self, address: &ReturnAddress, refusal: &Refusal) -> Response {
+        let description = refusal.reason.public_description();
+        let parameters = [("error", refusal.error().as_str()), ("error_description", description)];
+        let target = address.with(&self.app.config.issuer, &parameters);
+        if address.client.assurance == Assurance::Vetted {
+            return see_other(&target);
+        }
+        super::leave::stay(self.app, &target, description)
+    }
+
+    fn is_good_enough(&self, request: &AuthorizationRequest, user: &SignIn) -> bool {
+        // A sign-in since the request came is the answer to it, whatever the provider made of it.
+        if user.signed_in_at >= self.ticket.begun_at {
+            return true;
+        }
+        let age = self.received.now().saturating_sub(user.auth_time);
+        let is_recent = request.max_age.is_none_or(|max_age| age <= i64::from(max_age));
+        is_recent && !request.prompt.login && !request.prompt.select_account
+    }
+
+    /// To the provider; first past a page that says who wants it, if nobody here vouches for the client (rule MC-10).
+    async fn sign_in_first(
+        &self,
+        request: &AuthorizationRequest,
+        is_signed_in: bool,
+        needed: Option<&crate::domain::decision::SignInNeeded>,
+    ) -> Result<Response, Response> {
+        if request.prompt.none {
+            let refusal = Refusal::new(ReasonCode::SignInRequired, "prompt=none, and the user would have to sign in");
+            return Ok(self.answer_early(&request.return_address(), refusal).await);
+        }
+        if request.client.assurance == Assurance::Vetted || is_signed_in {
+            return Ok(login::begin(self.app, self.browser, self.wish(request, needed)).await);
+        }
+        let form = form::seal(self.app, self.browser, CONNECT, &self.ticket).await?;
+        let snapshot = self.app.snapshot();
+        let mut providers = snapshot.registry.identity_providers().filter(|idp| idp.login.is_some());
+        let only = providers.next().filter(|_| providers.next().is_none());
+        let target = request.targets.resolve(&snapshot.registry, &self.app.config.issuer).ok().flatten();
+        let resource = match &target {
+            Some(Target::Resource(resource)) => Some(resource.as_ref()),
+            Some(Target::Issuer) | None => None,
+        };
+        let page = Connect {
+            client: &request.client,
+            resource,
+            redirect_uri: &request.redirect_uri,
+            provider: only.map(|idp| idp.name.as_str()),
+            action: "/authorize/connect",
+            form: &form,
+        };
+        Ok(connect_page(self.app, &page))
+    }
+
+    fn wish(
+        &self,
+        request: &AuthorizationRequest,
+        needed: Option<&crate::domain::decision::SignInNeeded>,
+    ) -> login::LoginWish {
+        let ticket = serde_json::to_string(&self.ticket).expect("a ticket has only texts and numbers");
+        let max_age = [request.max_age, needed.and_then(|needed| needed.max_age)].into_iter().flatten().min();
+        let wanted = needed.map(|needed| needed.acr_values.join(" ")).filter(|values| !values.is_empty());
+        login::LoginWish {
+            return_to: format!("/authorize/continue?ticket={}", seal::seal_for(&self.app.secrets_key, TICKET, &ticket)),
+            idp: None,
+            again: request.prompt.login || needed.is_some(),
+            choose_account: request.prompt.select_account,
+            max_age,
+            acr_values: wanted.or_else(|| request.acr_values.clone()),
+            login_hint: request.login_hint.clone(),
+        }
+    }
+
+    async fn connected(&self, allowed: bool) -> Result<Response, Response> {
+        let request = self.request().await?;
+        if !allowed {
+            let refusal = Refusal::new(ReasonCode::ConsentDenied, "the user did not want to sign in for this app");
+            let client = &request.client.client.id;
+            refused_before_sign_in(self.app, self.received, Some(client), &refusal)
+                .await
+                .map_err(|failure| failed(self.app, &failure))?;
+            return Ok(self.denied(&request, &refusal));
+        }
+        Ok(login::begin_after_form(self.app, self.browser, self.wish(&request, None)).await)
+    }
+
+    /// The consent page.
+    async fn ask(
+        &self,
+        request: &AuthorizationRequest,
+        user: &SignIn,
+        granted: &Granted,
+        problem: Option<&str>,
+    ) -> Result<Response, Response> {
+        let Target::Resource(resource) = &granted.target else {
+            return Err(unavailable(self.app, "an authorization for no backend"));
+        };
+        let consents = self.app.consents.of(&self.app.store, &user.user).await;
+        let consents = consents.map_err(|cause| unavailable(self.app, &cause.to_string()))?;
+        let agreed = current(&consents, request, resource, self.received.now());
+        let offered = offered(&granted.scopes, agreed);
+        let about = About { ticket: self.ticket.clone(), user: user.user.clone(), offered: offered.clone() };
+        let form = form::seal(self.app, self.browser, DECIDE, &about).await?;
+        let view = View {
+            client: &request.client,
+            resource,
+            user,
+            scopes: &offered,
+            agreed,
+            redirect_uri: Some(&request.redirect_uri),
+            action: "/authorize/decision",
+            other_account: &self.other_account(request),
+            form: &form,
+            problem,
+        };
+        Ok(page_for(self.app, &view))
+    }
+
+    /// The same request once more, with the choice of an account.
+    fn other_account(&self, request: &AuthorizationRequest) -> String {
+        let pairs = url::form_urlencoded::parse(self.ticket.form.as_bytes()).filter(|(name, _)| name != "prompt");
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(pairs);
+        let prompt = if request.prompt.consent { "select_account consent" } else { "select_account" };
+        query.append_pair("prompt", prompt);
+        format!("/authorize?{}", query.finish())
+    }
+
+    async fn decided(&self, about: &About, posted: &Posted) -> Result<Response, Response> {
+        let request = self.request().await?;
+        let user = match self.browser.signed_in(self.app).await? {
+            Some(user) if user.user == about.user => user,
+            Some(_) | None => return Err(too_late(self.app)),
+        };
+        let authorizing = Authorizing::new(self.app, self.received, &request, &user);
+        let granted = match authorizing.outlook().await.map_err(|failure| failed(self.app, &failure))? {
+            Outlook::Ask(granted) => granted,
+            Outlook::Agreed => {
+                let target = self.code(&request, &authorizing).await?;
+                return Ok(self.leave(&request, &target));
+            }
+            Outlook::Refused(decision) => return self.refused(&request, &user, &authorizing, decision).await,
+        };
+        let choice = match read_choice(posted, &about.offered) {
+            Ok(choice) => choice,
+            Err(problem) => return self.ask(&request, &user, &granted, Some(problem)).await,
+        };
+        let Target::Resource(resource) = &granted.target else {
+            return Err(unavailable(self.app, "an authorization for no backend"));
+        };
+        let parties = Parties { user: &user, client: &request.client, resource, handle: None };
+        let failed = |failure: Failure| failed(self.app, &failure);
+        if !choice.allow {
+            refuse(self.app, self.received, &parties, granted.scopes.clone()).await.map_err(failed)?;
+            let refusal = Refusal::new(ReasonCode::ConsentDenied, "the user said no");
+            return Ok(self.denied(&request, &refusal));
+        }
+        give(self.app, self.received, &parties, choice.scopes, choice.lasts).await.map_err(failed)?;
+        let target = self.code(&request, &authorizing).await?;
+        Ok(self.leave(&request, &target))
+    }
+
+    /// The redirect URI with a code.
+    async fn code(&self, request: &AuthorizationRequest, authorizing: &Authorizing<'_>) -> Result<String, Response> {
+        let address = request.return_address();
+        match authorizing.code().await {
+            Ok(code) => Ok(address.with(&self.app.config.issuer, &[("code", &code)])),
+            Err(Failure::Refused { refusal, .. }) => Err(self.back_with_error(&address, &refusal)),
+            Err(failure @ Failure::Unavailable(_)) => Err(failed(self.app, &failure)),
+        }
+    }
+
+    /// Nothing would be granted. If a stronger sign-in would help, the user is led to it, once.
+    async fn refused(
+        &self,
+        request: &AuthorizationRequest,
+        user: &SignIn,
+        authorizing: &Authorizing<'_>,
+        decision: Decision,
+    ) -> Result<Response, Response> {
+        let needed = decision.outcome.as_ref().err().and_then(|refusal| refusal.sign_in.clone());
+        match needed {
+            Some(needed) if user.signed_in_at < self.ticket.begun_at => {
+                self.sign_in_first(request, true, Some(&needed)).await
+            }
+            Some(_) => {
+                let mut decision = decision;
+                let detail = "the user signed in again, and still not as the backend wants it";
+                decision.refuse_after_all(Refusal::new(ReasonCode::SignInInsufficient, detail));
+                self.refuse(request, authorizing, decision).await
+            }
+            None => self.refuse(request, authorizing, decision).await,
+        }
+    }
+
+    async fn refuse(
+        &self,
+        request: &AuthorizationRequest,
+        authorizing: &Authorizing<'_>,
+        decision: Decision,
+    ) -> Result<Response, Response> {
+        let Err(refusal) = decision.outcome.clone() else {
+            return Err(unavailable(self.app, "a refusal without a reason"));
+        };
+        authorizing.refuse(decision, &refusal).await.map_err(|failure| failed(self.app, &failure))?;
+        Ok(self.back_with_error(&request.return_address(), &refusal))
+    }
+
+    /// The user said no on a page of ours, so they may go back to the client, whoever it is.
+    fn denied(&self, request: &AuthorizationRequest, refusal: &Refusal) -> Response {
+        let description = refusal.reason.public_description();
+        let parameters = [("error", refusal.error().as_str()), ("error_description", description)];
+        self.leave(request, &request.return_address().with(&self.app.config.issuer, &parameters))
+    }
+
+    fn leave(&self, request: &AuthorizationRequest, target: &str) -> Response {
+        leave(self.app, target, &Who::of(&request.client, &self.app.config.organisation.name).in_text())
+    }
+}
+
+/// The live agreement, if the client still is what it was then (rule CM-15).
+fn current<'a>(
+    consents: &'a [Consent],
+    request: &AuthorizationRequest,
+    resource: &Resource,
+    now: i64,
+) -> Option<&'a Consent> {
+    let client = &request.client.client;
+    let fingerprint = client.fingerprint();
+    consents.iter().find(|consent| {
+        let same = consent.client == client.id && consent.resource == resource.id;
+        same && consent.is_live(now) && consent.fingerprint.as_ref().is_none_or(|seen| *seen == fingerprint)
+    })
+}
+
+/// The request that a `request_uri` stands for (RFC 9126 §4); the request itself if it has none.
+async fn pushed(app: &App, received: &Received, form: String) -> Result<String, Response> {
+    let Ok(Some(uri)) = single(form.as_bytes(), "request_uri") else {
+        return Ok(form);
+    };
+    let client = single(form.as_bytes(), "client_id").ok().flatten().and_then(|id| id.parse::<ClientId>().ok());
+    let found = match &client {
+        Some(client) => app.store.take_pushed_request(&digest(&uri), client, received.now()).await,
+        None => Ok(None),
+    };
+    match found {
+        Ok(Some(form)) => Ok(form),
+        Ok(None) => {
+            let refusal = Refusal::new(ReasonCode::RequestUriInvalid, "no such request_uri of this client waits");
+            if let Err(failure) = refused_before_sign_in(app, received, client.as_ref(), &refusal).await {
+                return Err(failed(app, &failure));
+            }
+            Err(too_late(app))
+        }
+        Err(cause) => Err(unavailable(app, &cause.to_string())),
+    }
+}
+
+fn failed(app: &App, failure: &Failure) -> Response {
+    match failure {
+        Failure::Unavailable(cause) => unavailable(app, cause),
+        Failure::Refused { refusal, .. } => unavailable(app, &refusal.detail),
+    }
+}
+
+fn bad_request(app: &App, text: &str) -> Response {
+    error(
+        app,
+        StatusCode::BAD_REQUEST,
+        "This request cannot be read",
+        &format!("{text} Go back to the app and start again."),
+    )
+}
+
+fn too_late(app: &App) -> Response {
+    let text = "It took too long, was answered before, or you signed in as somebody else meanwhile. Nothing was allowed. Go \
+                back to the app and start again there.";
+    error(app, StatusCode::BAD_REQUEST, "This request has ended", text)
+}
+
+/// 303: what was posted is never posted again elsewhere (RFC 9700 §4.12).
+fn see_other(target: &str) -> Response {
+    let fields =
+        [(header::LOCATION, target), (header::CACHE_CONTROL, "no-store"), (header::REFERRER_POLICY, "no-referrer")];
+    (StatusCode::SEE_OTHER, fields).into_response()
+}
