@@ -12,15 +12,16 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use procura::domain::identity_provider::IdentityProvider;
 use procura::domain::resource::SigningAlgorithm;
 use procura::tokens::signing_keys::LocalSigner;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -50,6 +51,35 @@ struct Published {
     cache_control: Option<String>,
     /// What discovery says the issuer is, if not the truth.
     claimed_issuer: Option<String>,
+    /// Put into the discovery document besides what is always there; `null` takes a member away.
+    more_metadata: Value,
+    /// What each code is good for, once.
+    codes: HashMap<String, Prepared>,
+    /// What came to the token endpoint, newest last.
+    redeemed: Vec<Redeemed>,
+}
+
+/// What a code is redeemed for.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub(crate) id_token: String,
+    pub(crate) access_token: String,
+    /// The `code_challenge` that the request had.
+    pub(crate) challenge: String,
+}
+
+/// A request at the token endpoint.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Redeemed {
+    /// `Authorization`; empty if absent.
+    pub(crate) authorization: String,
+    pub(crate) form: HashMap<String, String>,
+}
+
+impl Shared {
+    fn below(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer.trim_end_matches('/'))
+    }
 }
 
 impl Drop for TestIssuer {
@@ -61,9 +91,14 @@ impl Drop for TestIssuer {
 impl TestIssuer {
     /// Starts with one ES256 key. RSA keys take a moment to make: [`Self::add_key`] only where needed.
     pub(crate) async fn start() -> Self {
+        Self::start_below("").await
+    }
+
+    /// As providers do that have a path, or only a slash, behind the host in their issuer.
+    pub(crate) async fn start_below(path: &str) -> Self {
         install_tls();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let issuer = format!("http://{}{path}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             issuer,
             state: Mutex::new(Published {
@@ -72,13 +107,18 @@ impl TestIssuer {
                 is_failing: false,
                 cache_control: None,
                 claimed_issuer: None,
+                more_metadata: json!({}),
+                codes: HashMap::new(),
+                redeemed: Vec::new(),
             }),
             discoveries: AtomicU64::new(0),
             jwks_requests: AtomicU64::new(0),
         });
+        let below = path.trim_end_matches('/');
         let router = Router::new()
-            .route("/.well-known/openid-configuration", get(discovery))
-            .route("/jwks", get(jwks))
+            .route(&format!("{below}/.well-known/openid-configuration"), get(discovery))
+            .route(&format!("{below}/jwks"), get(jwks))
+            .route(&format!("{below}/token"), post(token))
             .with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { shared, server }
@@ -91,7 +131,22 @@ impl TestIssuer {
 
     /// Its `jwks_uri`.
     pub(crate) fn jwks_uri(&self) -> String {
-        format!("{}/jwks", self.shared.issuer)
+        self.shared.below("/jwks")
+    }
+
+    /// Says more in its discovery document; `null` takes a member away.
+    pub(crate) fn also_say(&self, metadata: Value) {
+        self.shared.state.lock().unwrap().more_metadata = metadata;
+    }
+
+    /// Lets a code be redeemed, once.
+    pub(crate) fn prepare_code(&self, code: &str, prepared: Prepared) {
+        self.shared.state.lock().unwrap().codes.insert(code.to_owned(), prepared);
+    }
+
+    /// What came to the token endpoint.
+    pub(crate) fn redeemed(&self) -> Vec<Redeemed> {
+        self.shared.state.lock().unwrap().redeemed.clone()
     }
 
     /// As a registry declares it: keys by discovery, roles at `/roles`, groups at `/groups`, and one rule: the client
@@ -247,7 +302,29 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     }
     let issuer = state.claimed_issuer.as_ref().unwrap_or(&shared.issuer);
-    axum::Json(json!({"issuer": issuer, "jwks_uri": format!("{}/jwks", shared.issuer)})).into_response()
+    let metadata = json!({
+        "issuer": issuer, "jwks_uri": shared.below("/jwks"),
+        "authorization_endpoint": shared.below("/authorize"), "token_endpoint": shared.below("/token"),
+    });
+    axum::Json(with(metadata, state.more_metadata.clone())).into_response()
+}
+
+/// Hands out what a test has prepared, to whoever proves that they began (RFC 7636 section 4.6).
+async fn token(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: String) -> Response {
+    let form: HashMap<String, String> = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
+    let authorization = headers.get(header::AUTHORIZATION).map_or("", |value| value.to_str().unwrap()).to_owned();
+    let mut state = shared.state.lock().unwrap();
+    let prepared = state.codes.remove(&form["code"]);
+    let challenge = procura::secrets::digest(&form["code_verifier"]);
+    state.redeemed.push(Redeemed { authorization, form });
+    match prepared.filter(|prepared| prepared.challenge == challenge) {
+        Some(prepared) => axum::Json(json!({
+            "token_type": "Bearer", "expires_in": 300,
+            "access_token": prepared.access_token, "id_token": prepared.id_token,
+        }))
+        .into_response(),
+        None => (StatusCode::BAD_REQUEST, axum::Json(json!({"error": "invalid_grant"}))).into_response(),
+    }
 }
 
 async fn jwks(State(shared): State<Arc<Shared>>) -> Response {

@@ -10,6 +10,7 @@ mod hops;
 mod http;
 mod jose;
 mod kinds;
+mod login;
 mod registration;
 mod secrecy;
 mod sockets;
