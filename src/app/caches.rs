@@ -1,7 +1,7 @@
 //! Bounded memories that spare the hot path a database read. What they hold is never older than the last refresh.
 
 use crate::domain::consent::Consent;
-use crate::domain::names::UserId;
+use crate::domain::names::{IdpId, UserId};
 use crate::domain::user::User;
 use crate::secrets::{SecretsKey, digest, mac};
 use crate::store::{ConsentRequest, Store, StoreError};
@@ -25,11 +25,20 @@ pub struct ConsentCache {
     version: AtomicI64,
     entries: Cache<(UserId, i64), Arc<[Consent]>>,
     families: Cache<(String, i64), Option<String>>,
+    sessions: Cache<SessionKey, bool>,
 }
+
+/// Provider, `sub` there, `sid`, `iat` of a token, and the version.
+type SessionKey = (IdpId, String, Option<String>, i64, i64);
 
 impl ConsentCache {
     pub(super) fn new(version: i64) -> Self {
-        Self { version: AtomicI64::new(version), entries: Cache::new(USERS), families: Cache::new(USERS) }
+        Self {
+            version: AtomicI64::new(version),
+            entries: Cache::new(USERS),
+            families: Cache::new(USERS),
+            sessions: Cache::new(USERS),
+        }
     }
 
     /// Consents have changed somewhere: what was read at an earlier version is not used again.
@@ -37,6 +46,7 @@ impl ConsentCache {
         if self.version.swap(version, Ordering::SeqCst) != version {
             self.entries.invalidate_all();
             self.families.invalidate_all();
+            self.sessions.invalidate_all();
         }
     }
 
@@ -54,6 +64,25 @@ impl ConsentCache {
 }
 
 impl ConsentCache {
+    /// True if the provider ended the session that a token is of, or all that the user had begun when it was issued.
+    pub async fn has_ended(
+        &self,
+        store: &Store,
+        idp: &IdpId,
+        sub: &str,
+        session: Option<&str>,
+        issued_at: i64,
+    ) -> Result<bool, StoreError> {
+        let version = self.version.load(Ordering::SeqCst);
+        let key = (idp.clone(), sub.to_owned(), session.map(str::to_owned), issued_at, version);
+        if let Some(ended) = self.sessions.get(&key).await {
+            return Ok(ended);
+        }
+        let ended = store.has_ended(idp, sub, session, issued_at).await?;
+        self.sessions.insert(key, ended).await;
+        Ok(ended)
+    }
+
     /// Why tokens of this grant family count no more, in words; none while they do.
     pub async fn family_ended(&self, store: &Store, family: &str) -> Result<Option<String>, StoreError> {
         let key = (family.to_owned(), self.version.load(Ordering::SeqCst));

@@ -53,10 +53,16 @@ async fn other_clients(app: &App, snapshot: &Snapshot, subject: &Subject) -> Res
 }
 
 async fn session_ended(app: &App, subject: &Subject) -> Result<Option<String>, StoreError> {
-    match subject.family() {
-        Some(family) => app.consents.family_ended(&app.store, family).await,
-        None => Ok(None),
+    if let Some(family) = subject.family() {
+        return app.consents.family_ended(&app.store, family).await;
     }
+    let SubjectIssuer::Idp(idp) = &subject.issuer else {
+        return Ok(None);
+    };
+    // A token that does not say when it was issued counts as older than any end.
+    let issued_at = subject.issued_at.unwrap_or(0);
+    let ended = app.consents.has_ended(&app.store, idp, &subject.sub, subject.sid.as_deref(), issued_at).await?;
+    Ok(ended.then(|| format!("identity provider {idp} ended the session of the token")))
 }
 
 /// The `sub` of our tokens for this subject, if it is a user: `decide` makes the same of it.
