@@ -1,10 +1,10 @@
 //! Bounded memories that spare the hot path a database read. What they hold is never older than the last refresh.
 
 use crate::domain::consent::Consent;
-use crate::domain::names::UserId;
+use crate::domain::names::{IdpId, UserId};
 use crate::domain::user::User;
 use crate::secrets::{SecretsKey, digest, mac};
-use crate::store::{ConsentRequest, Store, StoreError};
+use crate::store::{ConsentRequest, Store, StoreError, WhatEnded};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use moka::future::Cache;
@@ -19,17 +19,28 @@ const USER_AGE: Duration = Duration::from_secs(1);
 
 /// Consents by user. An entry is good only for the version of all consents that it was read at.
 ///
-/// Whether a grant family was ended is remembered in the same way: ending one counts as a change of consents.
+/// Whether a grant family was ended, or a session at a provider, is remembered in the same way: ending one counts as a
+/// change of consents.
 #[derive(Debug)]
 pub struct ConsentCache {
     version: AtomicI64,
     entries: Cache<(UserId, i64), Arc<[Consent]>>,
     families: Cache<(String, i64), Option<String>>,
+    /// By provider, `sub` and `sid` there.
+    ended: Cache<((IdpId, String, Option<String>), i64), WhatEnded>,
+    /// Whether there is anything to look for at all: mostly there is not.
+    any_ended: Cache<i64, bool>,
 }
 
 impl ConsentCache {
     pub(super) fn new(version: i64) -> Self {
-        Self { version: AtomicI64::new(version), entries: Cache::new(USERS), families: Cache::new(USERS) }
+        Self {
+            version: AtomicI64::new(version),
+            entries: Cache::new(USERS),
+            families: Cache::new(USERS),
+            ended: Cache::new(USERS),
+            any_ended: Cache::new(1),
+        }
     }
 
     /// Consents have changed somewhere: what was read at an earlier version is not used again.
@@ -37,6 +48,8 @@ impl ConsentCache {
         if self.version.swap(version, Ordering::SeqCst) != version {
             self.entries.invalidate_all();
             self.families.invalidate_all();
+            self.ended.invalidate_all();
+            self.any_ended.invalidate_all();
         }
     }
 
@@ -67,6 +80,35 @@ impl ConsentCache {
             None => Some(format!("there is no grant family {family}")),
         };
         self.families.insert(key, ended.clone()).await;
+        Ok(ended)
+    }
+
+    /// What the provider said has ended of this user there, and of this session (attack A67).
+    pub async fn ended_by_provider(
+        &self,
+        store: &Store,
+        idp: &IdpId,
+        idp_sub: &str,
+        idp_session: Option<&str>,
+    ) -> Result<WhatEnded, StoreError> {
+        let version = self.version.load(Ordering::SeqCst);
+        let any = match self.any_ended.get(&version).await {
+            Some(any) => any,
+            None => {
+                let any = store.has_ended_sessions().await?;
+                self.any_ended.insert(version, any).await;
+                any
+            }
+        };
+        if !any {
+            return Ok(WhatEnded::default());
+        }
+        let key = ((idp.clone(), idp_sub.to_owned(), idp_session.map(str::to_owned)), version);
+        if let Some(ended) = self.ended.get(&key).await {
+            return Ok(ended);
+        }
+        let ended = store.what_ended(idp, idp_sub, idp_session).await?;
+        self.ended.insert(key, ended).await;
         Ok(ended)
     }
 }

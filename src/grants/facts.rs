@@ -53,6 +53,11 @@ async fn other_clients(app: &App, snapshot: &Snapshot, subject: &Subject) -> Res
 }
 
 async fn session_ended(app: &App, subject: &Subject) -> Result<Option<String>, StoreError> {
+    if let SubjectIssuer::Idp(idp) = &subject.issuer {
+        let ended = app.consents.ended_by_provider(&app.store, idp, &subject.sub, subject.sid.as_deref()).await?;
+        let why = format!("identity provider {idp} said that the user's session there has ended");
+        return Ok(ended.covers(subject.issued_at).then_some(why));
+    }
     match subject.family() {
         Some(family) => app.consents.family_ended(&app.store, family).await,
         None => Ok(None),
