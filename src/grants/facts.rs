@@ -53,15 +53,14 @@ async fn other_clients(app: &App, snapshot: &Snapshot, subject: &Subject) -> Res
 }
 
 async fn session_ended(app: &App, subject: &Subject) -> Result<Option<String>, StoreError> {
-    if let SubjectIssuer::Idp(idp) = &subject.issuer {
-        let ended = app.consents.ended_by_provider(&app.store, idp, &subject.sub, subject.sid.as_deref()).await?;
-        let why = format!("identity provider {idp} said that the user's session there has ended");
-        return Ok(ended.covers(subject.issued_at).then_some(why));
+    if let Some(family) = subject.family() {
+        return app.consents.family_ended(&app.store, family).await;
     }
-    match subject.family() {
-        Some(family) => app.consents.family_ended(&app.store, family).await,
-        None => Ok(None),
-    }
+    let SubjectIssuer::Idp(idp) = &subject.issuer else {
+        return Ok(None);
+    };
+    let ended = app.consents.ended_by_provider(&app.store, idp, &subject.sub, subject.sid.as_deref()).await?;
+    Ok(ended.covers(subject.issued_at).then(|| format!("identity provider {idp} ended the session of the token")))
 }
 
 /// The `sub` of our tokens for this subject, if it is a user: `decide` makes the same of it.

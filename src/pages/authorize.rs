@@ -365,6 +365,7 @@ impl Way<'_> {
             user,
             scopes: &offered,
             agreed,
+            identity: &request.identity,
             redirect_uri: Some(&request.redirect_uri),
             action: "/authorize/decision",
             other_account: &self.other_account(request),
@@ -472,7 +473,9 @@ impl Way<'_> {
     }
 
     fn leave(&self, request: &AuthorizationRequest, target: &str) -> Response {
-        leave(self.app, target, &Who::of(&request.client, &self.app.config.organisation.name).in_text())
+        let snapshot = self.app.snapshot();
+        let who = Who::of(&request.client, &snapshot.registry, &self.app.config.organisation.name);
+        leave(self.app, target, &who.in_text())
     }
 }
 

@@ -46,11 +46,12 @@ struct ConnectPage<'a> {
 /// The page.
 pub(super) fn connect_page(app: &App, connect: &Connect<'_>) -> Response {
     let frame = Frame::of(app);
+    let snapshot = app.snapshot();
     page(
         StatusCode::OK,
         ConnectPage {
             frame,
-            who: Who::of(connect.client, &frame.organisation.name),
+            who: Who::of(connect.client, &snapshot.registry, &frame.organisation.name),
             resource_name: connect.resource.map(|resource| shown(&resource.name, 60)),
             destination: Destination::of(connect.redirect_uri),
             runs_here: runs_here(connect.client, Some(connect.redirect_uri)),

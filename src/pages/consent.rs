@@ -90,7 +90,7 @@ async fn answer(
         Ok(choice) => choice,
         Err(problem) => return asked.show(app, browser, &user, Some(problem)).await,
     };
-    let who = isolated(&Who::of(&asked.client, &app.config.organisation.name).in_text());
+    let who = isolated(&Who::of(&asked.client, &asked.snapshot.registry, &app.config.organisation.name).in_text());
     let parties = Parties { user: &user, client: &asked.client, resource: &asked.resource, handle: Some(handle) };
     let account = ("See or change what apps may do for you", "/account");
     if choice.allow {
@@ -233,6 +233,7 @@ impl Asked {
                 user,
                 scopes: &scopes,
                 agreed,
+                identity: &ScopeSet::default(),
                 redirect_uri: None,
                 action: &action,
                 other_account: &format!("{action}?{OTHER_ACCOUNT}"),

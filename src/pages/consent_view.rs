@@ -33,6 +33,8 @@ pub(super) struct View<'a> {
     pub(super) scopes: &'a ScopeSet,
     /// The earlier agreement, if it is live.
     pub(super) agreed: Option<&'a Consent>,
+    /// What it is told of the user besides: which of `openid`, `profile` and `email`.
+    pub(super) identity: &'a ScopeSet,
     /// Where the code goes, if there is one.
     pub(super) redirect_uri: Option<&'a str>,
     /// Where the form goes, below the issuer.
@@ -100,6 +102,7 @@ struct ConsentPage<'a> {
     cannot: Vec<String>,
     cannot_more: usize,
     lasts: Vec<(&'static str, &'static str, bool)>,
+    told: Option<&'static str>,
     pass_minutes: u32,
     problem: Option<&'a str>,
     action: &'a str,
@@ -128,10 +131,11 @@ struct Line {
 pub(super) fn page_for(app: &App, view: &View<'_>) -> Response {
     let snapshot = app.snapshot();
     let provider = snapshot.registry.idp(&view.user.idp).map(|idp| idp.name.as_str());
-    page(StatusCode::OK, contents(view, Frame::of(app), provider).render())
+    let who = Who::of(view.client, &snapshot.registry, &app.config.organisation.name);
+    page(StatusCode::OK, contents(view, Frame::of(app), who, provider).render())
 }
 
-fn contents<'a>(view: &View<'a>, frame: Frame<'a>, provider: Option<&str>) -> ConsentPage<'a> {
+fn contents<'a>(view: &View<'a>, frame: Frame<'a>, who: Who, provider: Option<&str>) -> ConsentPage<'a> {
     let others = view.resource.scopes.iter().filter(|scope| !view.scopes.contains(&scope.name));
     let mut cannot: Vec<String> = others.map(|scope| inside(&description(&scope.description))).collect();
     let cannot_more = cannot.len().saturating_sub(CANNOT);
@@ -139,7 +143,7 @@ fn contents<'a>(view: &View<'a>, frame: Frame<'a>, provider: Option<&str>) -> Co
     let account = shown(view.user.account(), 60);
     ConsentPage {
         frame,
-        who: Who::of(view.client, &frame.organisation.name),
+        who,
         resource_name: shown(&view.resource.name, 60),
         initial: account.chars().next().map(|c| c.to_uppercase().to_string()).unwrap_or_default(),
         account,
@@ -152,7 +156,8 @@ fn contents<'a>(view: &View<'a>, frame: Frame<'a>, provider: Option<&str>) -> Co
         cannot,
         cannot_more,
         lasts: Lasts::ALL.map(|lasts| (value_of(lasts), words_for(lasts), lasts == Lasts::Month)).into(),
-        pass_minutes: view.resource.token_lifetime_seconds.div_ceil(60),
+        told: told(view.identity),
+        pass_minutes: pass_seconds(view).div_ceil(60),
         problem: view.problem,
         action: view.action,
         form: view.form,
@@ -180,6 +185,25 @@ fn groups(view: &View<'_>) -> Vec<Group> {
     };
     let groups = [Access::Read, Access::Write, Access::Destructive].map(of_kind);
     groups.into_iter().filter(|group| !group.scopes.is_empty()).collect()
+}
+
+/// A client that gets a code keeps its tokens longer than one that exchanges.
+fn pass_seconds(view: &View<'_>) -> u32 {
+    match view.redirect_uri {
+        Some(_) => view.resource.connector_token_lifetime_seconds,
+        None => view.resource.token_lifetime_seconds,
+    }
+}
+
+/// What the client learns of the user by signing them in.
+fn told(identity: &ScopeSet) -> Option<&'static str> {
+    let has = |name: &str| identity.iter().any(|scope| scope.as_str() == name);
+    match (has("profile"), has("email")) {
+        (true, true) => Some("your name and your e-mail address"),
+        (true, false) => Some("your name"),
+        (false, true) => Some("your e-mail address"),
+        (false, false) => None,
+    }
 }
 
 /// What a scope does, as its owner wrote it.
@@ -245,12 +269,14 @@ mod tests {
         }))
         .unwrap();
         let scopes = "records.read records.delete".parse().unwrap();
+        let identity = "openid email".parse().unwrap();
         let view = View {
             client: &client,
             resource: &resource,
             user: &user,
             scopes: &scopes,
             agreed: None,
+            identity: &identity,
             redirect_uri,
             action: "/consent/x",
             other_account: "/consent/x?account=other",
@@ -259,7 +285,8 @@ mod tests {
         };
         let organisation = Organisation { name: "Acme".to_owned(), logo: None, support_url: None };
         let frame = Frame { base: "", organisation: &organisation, account: None };
-        contents(&view, frame, Some(markup)).render().unwrap()
+        let who = Who::of(&client, &crate::domain::registry::Registry::default(), "Acme");
+        contents(&view, frame, who, Some(markup)).render().unwrap()
     }
 
     /// What stands in the title of the page.
@@ -287,6 +314,7 @@ mod tests {
         assert!(title(&document).contains("evil.example") && !title(&document).contains("Claude"));
         let registered = page_of("dcr_1", "Claude", Assurance::SelfAsserted, None);
         assert!(title(&registered).contains("A new app") && !title(&registered).contains("Claude"));
+        assert!(registered.contains("Its name looks like") && document.contains("Its name looks like"));
         for html in [document, registered] {
             assert!(html.contains("<bdi>Claude</bdi>") && html.contains("not verified"), "{html}");
             assert!(!html.contains("Approved by"), "{html}");
@@ -308,6 +336,7 @@ mod tests {
             html.contains(r#"value="records.read" checked"#) && html.contains(r#"value="records.delete">"#),
             "{html}"
         );
+        assert!(html.contains("told your e-mail address"), "{html}");
         assert!(html.contains("share your records") && !html.contains(r#"value="records.share""#), "{html}");
     }
 

@@ -42,7 +42,7 @@ pub(super) struct LoginWish {
     pub(super) idp: Option<IdpId>,
     /// The user proves who they are even if the provider still knows (`prompt=login`).
     pub(super) again: bool,
-    /// The user may choose another account (`prompt=select_account`).
+    /// The user may choose another account.
     pub(super) choose_account: bool,
     /// The oldest proof that counts, in seconds (`max_age`).
     pub(super) max_age: Option<u32>,

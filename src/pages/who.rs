@@ -2,6 +2,7 @@
 
 use crate::domain::client::{Assurance, ClientEntry};
 use crate::domain::names::is_unseen;
+use crate::domain::registry::Registry;
 use url::Url;
 
 /// The longest name that is shown, in characters.
@@ -18,12 +19,15 @@ pub(super) struct Who {
     pub(super) assurance: &'static str,
     /// The same in a sentence.
     pub(super) trust: String,
+    /// Whom it could be taken for by its name.
+    pub(super) imitates: Option<String>,
 }
 
 impl Who {
     /// The client as people of this organisation should see it.
-    pub(super) fn of(entry: &ClientEntry, organisation: &str) -> Self {
+    pub(super) fn of(entry: &ClientEntry, registry: &Registry, organisation: &str) -> Self {
         let client = &entry.client;
+        let imitates = registry.imitated_by(client, entry.assurance).map(|name| shown(name, NAME_CHARACTERS));
         let name = shown(&client.name, NAME_CHARACTERS);
         let assurance = entry.assurance.as_str();
         match entry.assurance {
@@ -32,6 +36,7 @@ impl Who {
                 says: None,
                 assurance,
                 trust: format!("Approved by the administrator of {organisation}."),
+                imitates,
             },
             Assurance::Domain => {
                 // As the URL parser writes it: letters that only look like others show as xn--.
@@ -39,13 +44,14 @@ impl Who {
                 let headline = host.unwrap_or_else(|| "An app without an address".to_owned());
                 let trust =
                     format!("Only its web address, {headline}, is certain. Nobody at {organisation} checked it.");
-                Self { says: Some(name).filter(|name| *name != headline), headline, assurance, trust }
+                Self { says: Some(name).filter(|name| *name != headline), headline, assurance, trust, imitates }
             }
             Assurance::SelfAsserted => Self {
                 headline: "A new app".to_owned(),
                 says: Some(name),
                 assurance,
                 trust: "New here: it registered itself, and nobody checked who is behind it.".to_owned(),
+                imitates,
             },
         }
     }

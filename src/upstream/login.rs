@@ -64,7 +64,7 @@ pub struct Ask {
     pub verifier: String,
     /// `prompt=login`.
     pub again: bool,
-    /// `prompt=select_account`.
+    /// The user may choose another account: `prompt=select_account` where it is known, else `prompt=login`.
     pub choose_account: bool,
     /// `max_age`, in seconds.
     pub max_age: Option<u32>,
@@ -120,6 +120,9 @@ impl State {
 
 type Client = CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet, EndpointNotSet>;
 
+/// The one provider known to have no `prompt=login`.
+const GOOGLE: &str = "https://accounts.google.com";
+
 impl LoginProviders {
     /// Nothing is known, and nothing fetched, before the first sign-in.
     pub fn new(fetcher: Fetcher) -> Self {
@@ -146,10 +149,13 @@ impl LoginProviders {
             // The library adds `openid` by itself.
             .add_scopes(login.scopes.iter().filter(|scope| *scope != "openid").cloned().map(Scope::new))
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&PkceCodeVerifier::new(ask.verifier)));
-        if ask.again {
+        // `select_account` is an error at providers that do not know it. All but Google know `login`, whose page is for
+        // any account.
+        let chooses = ask.choose_account && idp.issuer == GOOGLE;
+        if ask.again || (ask.choose_account && !chooses) {
             request = request.add_prompt(CoreAuthPrompt::Login);
         }
-        if ask.choose_account {
+        if chooses {
             request = request.add_prompt(CoreAuthPrompt::SelectAccount);
         }
         if let Some(seconds) = ask.max_age {

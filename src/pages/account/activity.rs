@@ -214,7 +214,7 @@ async fn names(app: &App, snapshot: &Snapshot, clients: &BTreeSet<ClientId>) -> 
     let mut names = Names::default();
     for id in clients {
         if let Some(entry) = app.clients.find(&app.store, snapshot, id).await? {
-            names.clients.insert(id.as_str().to_owned(), Who::of(&entry, "").in_text());
+            names.clients.insert(id.as_str().to_owned(), Who::of(&entry, &snapshot.registry, "").in_text());
         }
     }
     for resource in snapshot.registry.resources() {

@@ -3,6 +3,7 @@
 use super::held::{self, Held};
 use super::{ACCOUNT_CHARACTERS, signed_in};
 use crate::app::App;
+use crate::domain::grant_family::GrantFamily;
 use crate::domain::names::UserId;
 use crate::domain::resource::Access;
 use crate::domain::sign_in::SignIn;
@@ -55,6 +56,8 @@ struct AgreementPage<'a> {
 struct EndPage<'a> {
     frame: Frame<'a>,
     held: Held,
+    /// How many connections that renew themselves end with it.
+    connections: usize,
     /// Where else the same client goes on acting.
     others: Vec<String>,
     form: String,
@@ -80,10 +83,15 @@ pub(in crate::pages) async fn preview_end(
     let all = held::by(&app, &user).await?;
     let is_other = |other: &&Held| other.client_id == held.client_id && other.consent.id != held.consent.id;
     let others = all.iter().filter(is_other).map(|other| other.resource_name.clone()).collect();
+    let families = app.store.families_of(&user.user, app.clock.now()).await;
+    let families = families.map_err(|cause| unavailable(&app, &cause.to_string()))?;
+    let is_of_it =
+        |family: &&GrantFamily| family.client == held.consent.client && family.resource == held.consent.resource;
+    let connections = families.iter().filter(is_of_it).count();
     let account = shown(user.account(), ACCOUNT_CHARACTERS);
     let frame = Frame::of(&app).with_account(&account);
     let form = seal(&app, &browser, &user, &held).await?;
-    Ok(page(StatusCode::OK, EndPage { frame, held, others, form }.render()))
+    Ok(page(StatusCode::OK, EndPage { frame, held, connections, others, form }.render()))
 }
 
 /// `POST /account/agreements/{id}`: `do` is `narrow`, `shorten`, `pause`, `resume` or `end`.

@@ -2,9 +2,9 @@
 
 use super::unavailable;
 use crate::app::{App, Snapshot};
-use crate::domain::client::{ClientEntry, ConsentMode};
+use crate::domain::client::{ClientEntry, ConsentMode, GrantType};
 use crate::domain::consent::{Consent, ConsentingUser};
-use crate::domain::resource::{Access, Resource};
+use crate::domain::resource::{Access, Resource, TOKEN_LIFETIME_SECONDS};
 use crate::domain::sign_in::SignIn;
 use crate::pages::consent_view::description;
 use crate::pages::who::{Who, runs_here, shown};
@@ -88,7 +88,8 @@ fn held(
     let last = written.last_used_at.max(unwritten.last_used_at);
     let is_for_everyone = consent.user == ConsentingUser::Everyone;
     Held {
-        who: client.map_or_else(|| nobody(consent), |entry| Who::of(entry, &app.config.organisation.name)),
+        who: client
+            .map_or_else(|| nobody(consent), |entry| Who::of(entry, &snapshot.registry, &app.config.organisation.name)),
         runs_here: client.is_some_and(|entry| runs_here(entry, None)),
         client_id: consent.client.as_str().to_owned(),
         resource_name: shown(resource.map_or(consent.resource.as_str(), |resource| &resource.name), 60),
@@ -104,7 +105,7 @@ fn held(
             0 => "Not used yet.".to_owned(),
             _ => format!("Used {}, last on {}.", words::times(count), words::minute(last)),
         },
-        pass_minutes: resource.map_or(5, |resource| resource.token_lifetime_seconds.div_ceil(60)),
+        pass_minutes: pass_seconds(client, resource.map(Arc::as_ref)).div_ceil(60),
         consent: consent.clone(),
     }
 }
@@ -116,7 +117,17 @@ fn nobody(consent: &Consent) -> Who {
         says: None,
         assurance: "self_asserted",
         trust: "It is no longer registered here.".to_owned(),
+        imitates: None,
     }
+}
+
+/// How long its tokens live at the longest.
+fn pass_seconds(client: Option<&Arc<ClientEntry>>, resource: Option<&Resource>) -> u32 {
+    let connects = client.is_some_and(|entry| entry.client.may_use(GrantType::AuthorizationCode));
+    resource.map_or(*TOKEN_LIFETIME_SECONDS.end(), |resource| {
+        let connector = if connects { resource.connector_token_lifetime_seconds } else { 0 };
+        resource.token_lifetime_seconds.max(connector)
+    })
 }
 
 fn may(consent: &Consent, resource: Option<&Resource>) -> Vec<May> {

@@ -129,6 +129,9 @@ fn consent(reason: &str, client: &str, place: &str) -> String {
         "consent_changed" => format!("You took something away from {client}{place}."),
         "consent_paused" => format!("You paused {client}{place}."),
         "consent_resumed" => format!("You let {client} go on{place}."),
+        "grant_family_ended" => {
+            format!("A connection of {client}{place} was cut: what it renews itself with was used twice.")
+        }
         "consent_revoked" => format!("You ended what {client} may do for you{place}."),
         _ => format!("You changed what {client} may do for you{place}."),
     }

@@ -39,7 +39,7 @@ support_url = "https://help.example.com"
       client_id: 'procura',
       client_secret: LOGIN_SECRET,
       redirect_uris: [`${issuer}/callback/corp`],
-      post_logout_redirect_uris: [`${issuer}/logout`],
+      post_logout_redirect_uris: [`${issuer}/logged-out`],
     });
     this.browser = await Browser.start();
   }
