@@ -4,7 +4,7 @@ use crate::domain::consent::Consent;
 use crate::domain::names::{IdpId, UserId};
 use crate::domain::user::User;
 use crate::secrets::{SecretsKey, digest, mac};
-use crate::store::{ConsentRequest, Store, StoreError};
+use crate::store::{ConsentRequest, Store, StoreError, WhatEnded};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use moka::future::Cache;
@@ -19,17 +19,18 @@ const USER_AGE: Duration = Duration::from_secs(1);
 
 /// Consents by user. An entry is good only for the version of all consents that it was read at.
 ///
-/// Whether a grant family was ended is remembered in the same way: ending one counts as a change of consents.
+/// Whether a grant family was ended, or a session at a provider, is remembered in the same way: ending one counts as a
+/// change of consents.
 #[derive(Debug)]
 pub struct ConsentCache {
     version: AtomicI64,
     entries: Cache<(UserId, i64), Arc<[Consent]>>,
     families: Cache<(String, i64), Option<String>>,
-    sessions: Cache<SessionKey, bool>,
+    /// By provider, `sub` and `sid` there.
+    ended: Cache<((IdpId, String, Option<String>), i64), WhatEnded>,
+    /// Whether there is anything to look for at all: mostly there is not.
+    any_ended: Cache<i64, bool>,
 }
-
-/// Provider, `sub` there, `sid`, `iat` of a token, and the version.
-type SessionKey = (IdpId, String, Option<String>, i64, i64);
 
 impl ConsentCache {
     pub(super) fn new(version: i64) -> Self {
@@ -37,7 +38,8 @@ impl ConsentCache {
             version: AtomicI64::new(version),
             entries: Cache::new(USERS),
             families: Cache::new(USERS),
-            sessions: Cache::new(USERS),
+            ended: Cache::new(USERS),
+            any_ended: Cache::new(1),
         }
     }
 
@@ -46,7 +48,8 @@ impl ConsentCache {
         if self.version.swap(version, Ordering::SeqCst) != version {
             self.entries.invalidate_all();
             self.families.invalidate_all();
-            self.sessions.invalidate_all();
+            self.ended.invalidate_all();
+            self.any_ended.invalidate_all();
         }
     }
 
@@ -64,25 +67,6 @@ impl ConsentCache {
 }
 
 impl ConsentCache {
-    /// True if the provider ended the session that a token is of, or all that the user had begun when it was issued.
-    pub async fn has_ended(
-        &self,
-        store: &Store,
-        idp: &IdpId,
-        sub: &str,
-        session: Option<&str>,
-        issued_at: i64,
-    ) -> Result<bool, StoreError> {
-        let version = self.version.load(Ordering::SeqCst);
-        let key = (idp.clone(), sub.to_owned(), session.map(str::to_owned), issued_at, version);
-        if let Some(ended) = self.sessions.get(&key).await {
-            return Ok(ended);
-        }
-        let ended = store.has_ended(idp, sub, session, issued_at).await?;
-        self.sessions.insert(key, ended).await;
-        Ok(ended)
-    }
-
     /// Why tokens of this grant family count no more, in words; none while they do.
     pub async fn family_ended(&self, store: &Store, family: &str) -> Result<Option<String>, StoreError> {
         let key = (family.to_owned(), self.version.load(Ordering::SeqCst));
@@ -96,6 +80,35 @@ impl ConsentCache {
             None => Some(format!("there is no grant family {family}")),
         };
         self.families.insert(key, ended.clone()).await;
+        Ok(ended)
+    }
+
+    /// What the provider said has ended of this user there, and of this session (attack A67).
+    pub async fn ended_by_provider(
+        &self,
+        store: &Store,
+        idp: &IdpId,
+        idp_sub: &str,
+        idp_session: Option<&str>,
+    ) -> Result<WhatEnded, StoreError> {
+        let version = self.version.load(Ordering::SeqCst);
+        let any = match self.any_ended.get(&version).await {
+            Some(any) => any,
+            None => {
+                let any = store.has_ended_sessions().await?;
+                self.any_ended.insert(version, any).await;
+                any
+            }
+        };
+        if !any {
+            return Ok(WhatEnded::default());
+        }
+        let key = ((idp.clone(), idp_sub.to_owned(), idp_session.map(str::to_owned)), version);
+        if let Some(ended) = self.ended.get(&key).await {
+            return Ok(ended);
+        }
+        let ended = store.what_ended(idp, idp_sub, idp_session).await?;
+        self.ended.insert(key, ended).await;
         Ok(ended)
     }
 }

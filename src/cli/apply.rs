@@ -30,6 +30,11 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let applied = registry_file::apply(&store, &sources, options, Server::of(&config), &Clock::System).await;
     store.close().await;
     let applied = applied?;
+    // The server may have another environment than this command, so it is only said.
+    let declared = registry_file::parse(&sources).map_or_else(|_| Vec::new(), |file| file.identity_providers);
+    for problem in super::serve::login_problems(declared.iter()) {
+        output::note(&format!("note: {problem}, if it is so where the server runs too"));
+    }
     if context.json {
         output::json(&json!({ "dry_run": args.dry_run, "changes": applied.lines }));
     } else if applied.lines.is_empty() {

@@ -3,7 +3,9 @@
 use super::{CliError, Context, output};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat, LogSettings};
+use crate::domain::identity_provider::IdentityProvider;
 use crate::server;
+use crate::upstream::login::secret_of;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,6 +37,9 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let running = server::start(config, Clock::System, store, secrets_key)
         .await
         .map_err(|error| CliError::new(error.to_string()))?;
+    for problem in login_problems(running.app.snapshot().registry.identity_providers().map(AsRef::as_ref)) {
+        tracing::warn!("{problem}");
+    }
     tracing::info!(issuer, listen = %running.public_addr, admin = %running.admin_addr, "serving");
     let unready_for = tokio::select! {
         _ = terminate.recv() => UNREADY_FOR,
@@ -43,6 +48,15 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     tracing::info!("shutting down");
     running.shutdown(unready_for).await;
     Ok(())
+}
+
+/// What keeps users from signing in at these providers, as far as the environment of this process tells.
+pub(super) fn login_problems<'a>(providers: impl Iterator<Item = &'a IdentityProvider>) -> Vec<String> {
+    let problem = |idp: &IdentityProvider| {
+        let problem = secret_of(idp.login.as_ref()?).err()?;
+        Some(format!("nobody can sign in at identity provider {}: {problem}", idp.id))
+    };
+    providers.filter_map(problem).collect()
 }
 
 fn config(context: &Context, args: Args) -> Result<Config, CliError> {

@@ -59,10 +59,8 @@ async fn session_ended(app: &App, subject: &Subject) -> Result<Option<String>, S
     let SubjectIssuer::Idp(idp) = &subject.issuer else {
         return Ok(None);
     };
-    // A token that does not say when it was issued counts as older than any end.
-    let issued_at = subject.issued_at.unwrap_or(0);
-    let ended = app.consents.has_ended(&app.store, idp, &subject.sub, subject.sid.as_deref(), issued_at).await?;
-    Ok(ended.then(|| format!("identity provider {idp} ended the session of the token")))
+    let ended = app.consents.ended_by_provider(&app.store, idp, &subject.sub, subject.sid.as_deref()).await?;
+    Ok(ended.covers(subject.issued_at).then(|| format!("identity provider {idp} ended the session of the token")))
 }
 
 /// The `sub` of our tokens for this subject, if it is a user: `decide` makes the same of it.

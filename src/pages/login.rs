@@ -196,7 +196,10 @@ fn cannot_begin(app: &App, idp: &IdentityProvider, problem: &LoginError, return_
             error(app, StatusCode::SERVICE_UNAVAILABLE, "Sign-in is not set up", &text)
         }
         LoginError::Unreachable(_) | LoginError::Refused(_) => {
-            let text = format!("{name} cannot be reached at the moment. Nothing was allowed. Try again in a minute.");
+            let text = format!(
+                "{name} cannot be reached at the moment, or does not answer as it should. Nothing was allowed. Try again \
+                 in a minute."
+            );
             let link = ("Try again", return_to);
             error_with_link(app, StatusCode::SERVICE_UNAVAILABLE, "You cannot sign in at the moment", &text, link)
         }

@@ -38,7 +38,7 @@ use crate::domain::scope::ScopeSet;
 use std::collections::HashSet;
 
 pub use connection::ServerLock;
-pub use sessions::ProviderLogout;
+pub use sessions::{ProviderLogout, WhatEnded};
 
 /// The writer of the chain that changes by administrators are in.
 pub const ADMINISTRATION_WRITER: &str = "admin";

@@ -23,9 +23,10 @@ const NOTE_END: &str = "INSERT INTO ended_session (id, idp, idp_sub, idp_session
 const OWNER_OF_SESSION: &str = "SELECT idp_sub FROM browser_session WHERE idp = $1 AND idp_session = $2
     UNION SELECT idp_sub FROM grant_family WHERE idp = $1 AND idp_session = $2 LIMIT 1";
 // One question for each index: a planner without statistics reads the whole table for an OR.
-const HAS_ENDED: &str = "SELECT
-    (SELECT COUNT(*) FROM ended_session WHERE idp = $1 AND idp_session = $3) +
-    (SELECT COUNT(*) FROM ended_session WHERE idp = $1 AND idp_sub = $2 AND idp_session IS NULL AND ended_at >= $4)";
+const WHAT_ENDED: &str = "SELECT
+    (SELECT COUNT(*) FROM ended_session WHERE idp = $1 AND idp_session = $3),
+    (SELECT MAX(ended_at) FROM ended_session WHERE idp = $1 AND idp_sub = $2 AND idp_session IS NULL)";
+const ANY_ENDED: &str = "SELECT COUNT(*) FROM (SELECT id FROM ended_session LIMIT 1) AS one";
 
 /// Why the families of a session, or of a user, are revoked.
 const BECAUSE: &str = "backchannel_logout";
@@ -48,6 +49,23 @@ pub struct ProviderLogout {
     pub jti: String,
     /// When the message ends, Unix seconds.
     pub expires_at: i64,
+}
+
+/// What a provider said has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WhatEnded {
+    /// The session that was asked for.
+    pub session: bool,
+    /// When all that the user had begun was ended last, Unix seconds.
+    pub all_at: Option<i64>,
+}
+
+impl WhatEnded {
+    /// True for what was issued then (Unix seconds). What was issued in the very second of a logout counts as from
+    /// before, and so does what does not say when.
+    pub fn covers(self, issued_at: Option<i64>) -> bool {
+        self.session || self.all_at.is_some_and(|ended_at| issued_at.is_none_or(|issued_at| issued_at <= ended_at))
+    }
 }
 
 impl Store {
@@ -127,19 +145,23 @@ impl Store {
         self.administer(Versions { consents: 1, ..Versions::default() }, steps, event).await
     }
 
-    /// True if the provider said that this has ended: the session, or all that the user there had begun by `issued_at`
-    /// (Unix seconds). What was issued in the very second of the logout counts as from before.
-    pub async fn has_ended(
+    /// What a provider said has ended of a user there, and of one session.
+    pub async fn what_ended(
         &self,
         idp: &IdpId,
         idp_sub: &str,
         idp_session: Option<&str>,
-        issued_at: i64,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<WhatEnded, StoreError> {
         let (sub, session) = (searchable(idp_sub), idp_session.map(searchable));
-        let ended: i64 = on_db!(self, read db => sqlx::query_scalar(HAS_ENDED)
-            .bind(idp.as_str()).bind(sub).bind(session).bind(issued_at).fetch_one(db))?;
-        Ok(ended > 0)
+        let (sessions, all_at): (i64, Option<i64>) = on_db!(self, read db => sqlx::query_as(WHAT_ENDED)
+            .bind(idp.as_str()).bind(sub).bind(session).fetch_one(db))?;
+        Ok(WhatEnded { session: sessions > 0, all_at })
+    }
+
+    /// True if there is anything that a provider said has ended.
+    pub async fn has_ended_sessions(&self) -> Result<bool, StoreError> {
+        let any: i64 = on_db!(self, read db => sqlx::query_scalar(ANY_ENDED).fetch_one(db))?;
+        Ok(any > 0)
     }
 }
 

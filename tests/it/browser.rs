@@ -1,7 +1,7 @@
 //! A browser that signs in: it keeps the cookie, and its user is whoever the test says at the provider.
 
 use crate::database::Kind;
-use crate::issuer::{Prepared, TestIssuer, with};
+use crate::issuer::{Prepared, TestIssuer};
 use crate::server::{Answer, ISSUER, TestServer};
 use axum::Router;
 use axum::body::Body;
@@ -137,14 +137,17 @@ impl FrontDoor {
         location(&browser.get(self.router(), "/account").await)
     }
 
-    /// Alice, as the provider says it in an ID token for us.
+    /// Alice, as the provider says it in an ID token for us; a null takes a claim away.
     pub(crate) fn alice(&self, asked: &Url, changes: Value) -> String {
         let now = self.server.clock.now();
-        let claims = json!({
+        let mut claims = json!({
             "sub": "alice", "aud": "procura-there", "nonce": query(asked)["nonce"], "iat": now, "exp": now + 300,
             "sid": "session-1", "email": "alice@example.com", "name": "Alice", "roles": ["doctor"],
         });
-        self.idp.id_token(now, with(claims, changes))
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        self.idp.id_token(now, claims)
     }
 
     /// The path with which the browser comes back, for an ID token; `more` is put behind.

@@ -175,9 +175,10 @@ async fn what_the_provider_ended_is_known_for_thirty_days() {
         let corp = "corp".parse().unwrap();
         let now = door.server.clock.now();
         let ended = async |sub: &str, sid: Option<&str>, issued_at: i64| {
-            store.has_ended(&corp, sub, sid, issued_at).await.unwrap()
+            store.what_ended(&corp, sub, sid).await.unwrap().covers(Some(issued_at))
         };
         assert!(!ended("alice", Some("session-1"), now).await);
+        assert!(!store.has_ended_sessions().await.unwrap());
         tell(&door, &logout_token(&door, "1", json!({"sub": null}))).await;
         assert!(ended("alice", Some("session-1"), now + 100).await, "a session that nobody here had seen");
         assert!(!ended("alice", Some("session-2"), now - 100).await);
@@ -186,6 +187,11 @@ async fn what_the_provider_ended_is_known_for_thirty_days() {
         assert!(ended("alice", Some("session-2"), now).await, "issued in the second of the logout");
         assert!(!ended("alice", Some("session-2"), now + 1).await, "a later sign-in counts");
         assert!(!ended("bob", None, now).await);
+        assert!(store.has_ended_sessions().await.unwrap());
+        assert!(
+            store.what_ended(&corp, "alice", None).await.unwrap().covers(None),
+            "what does not say when it was issued"
+        );
         store.purge(now + 30 * 86_400 - 1).await.unwrap();
         assert!(ended("alice", None, now).await);
         let gone = store.purge(now + 30 * 86_400).await.unwrap();

@@ -154,10 +154,9 @@ impl Back<'_> {
             let page = error(app, StatusCode::FORBIDDEN, "This account is stopped", text);
             return Err(Box::new(Failed { detail: "the user is suspended".to_owned(), subject: Some(party), page }));
         }
-        let session = user.idp_session.as_deref();
-        let issued_at = subject.issued_at.unwrap_or(now);
-        let has_ended = app.store.has_ended(&user.idp, &user.idp_sub, session, issued_at).await;
-        if has_ended.map_err(|problem| Failed::new("database", unavailable(app, &problem.to_string())))? {
+        let ended = app.store.what_ended(&user.idp, &user.idp_sub, user.idp_session.as_deref()).await;
+        let ended = ended.map_err(|problem| Failed::new("database", unavailable(app, &problem.to_string())))?;
+        if ended.covers(subject.issued_at) {
             return Err(self.token_refused(idp, "the identity provider said that this session has ended", &attempt));
         }
         self.record(&user, &subject, party).await?;
@@ -236,7 +235,7 @@ impl Back<'_> {
     }
 
     fn refused_there(&self, idp: &IdentityProvider, code: &str, attempt: &Attempt) -> Box<Failed> {
-        let code: String = code.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+        let code: String = code.chars().filter(char::is_ascii_graphic).take(64).collect();
         let text = format!("{} did not sign you in. Nothing was allowed. You can try again.", named(idp));
         let link = ("Try again", below_us(&attempt.return_to));
         let page = error_with_link(self.app, StatusCode::BAD_REQUEST, "You are not signed in", &text, link);

@@ -3,9 +3,10 @@
 use crate::browser::{Browser, CLAIMS, FrontDoor, LOGIN, field, location, provider, query};
 use crate::database::Kind;
 use crate::issuer::TestIssuer;
-use crate::server::{Answer, ISSUER};
+use crate::server::{Answer, ISSUER, NOW};
 use axum::body::Body;
 use axum::http::{Method, Request};
+use procura::domain::decision::ReasonCode;
 use serde_json::json;
 use std::time::Duration;
 
@@ -283,5 +284,48 @@ async fn a75_no_other_origin_may_read_the_pages_of_signing_in_or_out() {
             let told = answer.headers.keys().any(|name| name.as_str().starts_with("access-control-"));
             assert!(!told, "{method} {path}: {:?}", answer.headers);
         }
+    }
+}
+
+#[tokio::test]
+async fn a67_an_id_token_of_a_session_that_the_provider_ended_is_not_exchanged_any_more() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let world = crate::world::World::new(kind).await;
+        let server = &world.server;
+        // The same provider, where users sign in here too.
+        super::change_corp(&world, |idp| {
+            idp.login = serde_json::from_value(json!({"client_id": "procura-there", "scopes": ["openid"]})).unwrap();
+        })
+        .await;
+        let records = [super::RECORDS];
+        let granted = world.exchange(json!({"sid": "session-1"}), &records).await;
+        world.assert_granted(&granted).await;
+        let tell = async |jti: &str, changes: serde_json::Value| {
+            let claims = json!({
+                "iss": world.corp.issuer(), "aud": "procura-there", "iat": NOW, "exp": NOW + 120, "jti": jti,
+                "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+            });
+            let claims = crate::issuer::with(claims, changes);
+            let token = crate::issuer::sign(&world.corp.key(), Some("logout+jwt"), &claims);
+            let form = [("logout_token", token.as_str())];
+            let path = "/backchannel-logout/corp";
+            let answer = Browser::default().post_from(&server.router, path, &form, &[]).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+        };
+        tell("1", json!({"sid": "session-1"})).await;
+        let refused = world.exchange(json!({"sid": "session-1"}), &records).await;
+        world.assert_refused(&refused, ReasonCode::SubjectSessionEnded).await;
+        let other = world.exchange(json!({"sid": "session-2"}), &records).await;
+        world.assert_granted(&other).await;
+        tell("2", json!({"sub": "alice"})).await;
+        for changes in [json!({"sid": "session-2"}), json!({}), json!({"iat": NOW})] {
+            let refused = world.exchange(changes, &records).await;
+            world.assert_refused(&refused, ReasonCode::SubjectSessionEnded).await;
+        }
+        let later = world.exchange(json!({"iat": NOW + 1, "sid": "session-4"}), &records).await;
+        world.assert_granted(&later).await;
+        let bobs = world.bobs_id_token();
+        let bobs = world.exchange_as("assistant", &bobs, &[("resource", "https://models.example.com")]).await;
+        world.assert_granted(&bobs).await;
     }
 }
