@@ -34,6 +34,7 @@ mod login;
 mod logout;
 mod network;
 mod node;
+mod pages;
 mod parity;
 mod postgres;
 mod reference;

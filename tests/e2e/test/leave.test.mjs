@@ -5,8 +5,6 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
-import * as openid from 'openid-client';
-import { RECORDS } from '../world/registry.mjs';
 import { withPages } from '../world/pages_world.mjs';
 
 withPages(
@@ -25,7 +23,9 @@ withPages(
             const redirect_uri = redirect.replace('PORT', client.address().port);
             const page = await world.browser.page({ script });
             const program = redirect.endsWith('/on') && page.waitForRequest((request) => request.url().startsWith('claude:'));
-            await page.goto(await authorization(redirect_uri));
+            await page.goto(
+              await world.authorization('connector', redirect_uri, { scope: 'records.read', prompt: 'consent' }),
+            );
             await world.signIn(page, 'alice');
             const sent = page.waitForRequest((request) => request.url().startsWith(redirect_uri));
             await page.getByRole('button', { name: 'Allow', exact: true }).click();
@@ -40,20 +40,6 @@ withPages(
         });
       }
     }
-
-    const authorization = async (redirect_uri) => {
-      const options = { execute: [openid.allowInsecureRequests] };
-      const config = await openid.discovery(new URL(world.procura.issuer), 'connector', undefined, openid.None(), options);
-      return openid.buildAuthorizationUrl(config, {
-        redirect_uri,
-        resource: RECORDS,
-        scope: 'records.read',
-        prompt: 'consent',
-        state: openid.randomState(),
-        code_challenge: await openid.calculatePKCECodeChallenge(openid.randomPKCECodeVerifier()),
-        code_challenge_method: 'S256',
-      }).href;
-    };
   },
   { only: 'sqlite' },
 );

@@ -158,6 +158,34 @@ withPages(
       assert.match(await heading(page).innerText(), /wants to act for you/);
     });
 
+    test('a57 shows an app that nobody vouches for as what it is, before anybody signs in', async () => {
+      const redirect_uri = 'http://127.0.0.1:41777/callback';
+      const registration = { client_name: `Pocket Companion ${'by Acme '.repeat(9)}`, redirect_uris: [redirect_uri] };
+      const registered = await fetch(`${world.procura.issuer}/register`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ ...registration, token_endpoint_auth_method: 'none' }),
+      });
+      const { client_id, ...problem } = await registered.json();
+      assert.equal(registered.status, 201, JSON.stringify(problem));
+      const page = await world.browser.page();
+      await page.goto(await world.authorization(client_id, redirect_uri, { scope: 'openid email records.read' }));
+      assert.equal(await heading(page).innerText(), 'A new app wants to connect to Health records');
+      const before = await page.locator('main').innerText();
+      for (const said of ['not verified', 'looks like “Pocket Companion”', '127.0.0.1:41777', 'Next you sign in at Example Corp']) {
+        assert.ok(before.includes(said), `the page does not say "${said}":\n${before}`);
+      }
+      await world.browser.look(page, 'connect');
+      await button(page, 'Continue').click();
+      await world.signIn(page, 'carol');
+      assert.equal(await heading(page).innerText(), 'A new app wants to act for you');
+      assert.match(await page.locator('main').innerText(), /It is told your e-mail address/);
+      await world.browser.look(page, 'consent-new-app');
+      const left = page.waitForRequest((request) => request.url().startsWith(redirect_uri));
+      await button(page, 'Deny').click();
+      assert.match((await left).url(), /error=access_denied/);
+    });
+
     test('that is not there says what to do', async () => {
       const page = await world.browser.page();
       const response = await page.goto(`${world.procura.issuer}/consent/nothing`);
@@ -300,6 +328,21 @@ withPages('the account page', (world) => {
       assert.ok(rows(text).length >= 12, `${name}: ${text}`);
       assert.ok(text.includes('consent_paused') && !text.includes('bob'), text);
     }
+  });
+
+  test('is left by signing out, which asks first', async () => {
+    const page = await signedIn('carol');
+    await page.getByRole('link', { name: 'Sign out' }).click();
+    assert.equal(await heading(page).innerText(), 'Sign out?');
+    await world.browser.look(page, 'sign-out');
+    await button(page, 'Sign out').click();
+    // The provider asks as well.
+    await page.getByRole('button', { name: /yes/i }).click();
+    await page.waitForURL(`${world.procura.issuer}/logged-out`);
+    assert.equal(await heading(page).innerText(), 'You are signed out');
+    await world.browser.look(page, 'signed-out');
+    await page.goto(`${world.procura.issuer}/account`);
+    await page.locator('input[name=password]').waitFor();
   });
 
   test('is each user’s own, and works on a phone without script', async () => {

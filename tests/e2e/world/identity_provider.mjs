@@ -156,7 +156,15 @@ function configuration(keys, more) {
     claims: { openid: ['sub', 'amr'], profile: ['name'], email: ['email'], roles: ['roles'] },
     // Roles and e-mail in the ID token itself, as providers of organisations do it.
     conformIdTokenClaims: false,
-    features: { devInteractions: { enabled: false } },
+    features: {
+      devInteractions: { enabled: false },
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: (context, form) => {
+          context.body = `${form}<button form="op.logoutForm" name="logout" value="yes">Yes, sign me out</button>`;
+        },
+      },
+    },
     interactions: { url: (_context, interaction) => `/interaction/${interaction.uid}` },
     ttl: { IdToken: 3600, Interaction: 600, Session: 3600, Grant: 3600, AccessToken: 3600, AuthorizationCode: 60 },
     findAccount: (_context, sub) =>

@@ -2,6 +2,7 @@
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import * as openid from 'openid-client';
 import { Browser } from './browser.mjs';
 import { USERS } from './identity_provider.mjs';
 import { RECORDS } from './registry.mjs';
@@ -62,6 +63,20 @@ support_url = "https://help.example.com"
     return body.consent_uri;
   }
 
+  /** Where a browser begins when a client wants a code. */
+  async authorization(client, redirect_uri, parameters = {}) {
+    const options = { execute: [openid.allowInsecureRequests] };
+    const config = await openid.discovery(new URL(this.procura.issuer), client, undefined, openid.None(), options);
+    return openid.buildAuthorizationUrl(config, {
+      redirect_uri,
+      resource: RECORDS,
+      state: openid.randomState(),
+      code_challenge: await openid.calculatePKCECodeChallenge(openid.randomPKCECodeVerifier()),
+      code_challenge_method: 'S256',
+      ...parameters,
+    }).href;
+  }
+
   /** What the client that waits hears. */
   async status(consentUri) {
     const response = await fetch(`${consentUri}/status`);
@@ -95,6 +110,7 @@ clients = ["assistant", "companion"]
 id = "records"
 audience = "${RECORDS}"
 name = "Health records"
+open_to = ["domain", "self_asserted"]
 [[resource.scope]]
 name = "records.read"
 description = "See your health records"
