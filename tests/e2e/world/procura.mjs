@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { freePort, run, Service } from './processes.mjs';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
-const BINARY = process.env.PROCURA_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug/procura');
+export const BINARY = process.env.PROCURA_BIN ?? join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug/procura');
 
 // Nothing of the caller's own configuration gets in.
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('PROCURA_')));
