@@ -59,6 +59,9 @@ pub(super) struct Attempt {
     pub(super) return_to: String,
     /// The oldest proof that counts, in seconds.
     pub(super) max_age: Option<u32>,
+    /// Only a proof since `begun_at` counts (`prompt=login`).
+    #[serde(default)]
+    pub(super) again: bool,
     /// Unix seconds.
     pub(super) begun_at: i64,
 }
