@@ -12,6 +12,7 @@ CREATE TABLE browser_session (
 );
 
 CREATE INDEX browser_session_provider ON browser_session (idp, idp_sub);
+CREATE INDEX browser_session_session ON browser_session (idp, idp_session) WHERE idp_session IS NOT NULL;
 CREATE INDEX browser_session_ends ON browser_session (ends_at);
 
 -- What providers said has ended: one session of theirs, or without idp_session all that a user had begun by then. Kept

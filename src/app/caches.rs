@@ -27,10 +27,13 @@ pub struct ConsentCache {
     entries: Cache<(UserId, i64), Arc<[Consent]>>,
     families: Cache<(String, i64), Option<String>>,
     /// By provider, `sub` and `sid` there.
-    ended: Cache<((IdpId, String, Option<String>), i64), WhatEnded>,
+    ended: Cache<(SessionThere, i64), WhatEnded>,
     /// Whether there is anything to look for at all: mostly there is not.
     any_ended: Cache<i64, bool>,
 }
+
+/// Provider, `sub` there and `sid`.
+type SessionThere = (IdpId, String, Option<String>);
 
 impl ConsentCache {
     pub(super) fn new(version: i64) -> Self {
@@ -92,13 +95,12 @@ impl ConsentCache {
         idp_session: Option<&str>,
     ) -> Result<WhatEnded, StoreError> {
         let version = self.version.load(Ordering::SeqCst);
-        let any = match self.any_ended.get(&version).await {
-            Some(any) => any,
-            None => {
-                let any = store.has_ended_sessions().await?;
-                self.any_ended.insert(version, any).await;
-                any
-            }
+        let any = if let Some(any) = self.any_ended.get(&version).await {
+            any
+        } else {
+            let any = store.has_ended_sessions().await?;
+            self.any_ended.insert(version, any).await;
+            any
         };
         if !any {
             return Ok(WhatEnded::default());

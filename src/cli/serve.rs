@@ -51,7 +51,7 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
 }
 
 /// What keeps users from signing in at these providers, as far as the environment of this process tells.
-pub(super) fn login_problems<'a>(providers: impl Iterator<Item = &'a IdentityProvider>) -> Vec<String> {
+fn login_problems<'a>(providers: impl Iterator<Item = &'a IdentityProvider>) -> Vec<String> {
     let problem = |idp: &IdentityProvider| {
         let problem = secret_of(idp.login.as_ref()?).err()?;
         Some(format!("nobody can sign in at identity provider {}: {problem}", idp.id))

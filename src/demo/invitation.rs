@@ -10,12 +10,15 @@ use super::story::Told;
 /// Prints it.
 pub(super) fn print(stage: &Stage, told: &Told, screen: &mut Screen) {
     let at = &stage.addresses;
+    let account = format!("{}/account", at.procura);
     screen.line("");
     screen.loud(Look::Bold, "Now you. Everything stays up until Ctrl-C.");
     screen.line("");
     screen.say("In a browser:");
     screen.links(&[
         ("Be Alice or Bob: sign in to Assistant, and see what it can do for you", &at.assistant),
+        ("Let Desk, an app that nobody registered, act for you: sign in as Alice, allow it, see her rows", &stage.desk),
+        ("What apps may do for you, and what they did", &account),
         ("What Alice was asked to agree to", &told.consent_uri),
         ("What Procura can do (RFC 8414)", &format!("{}/.well-known/oauth-authorization-server", at.procura)),
         ("The public keys that backends check tokens with", &format!("{}/.well-known/jwks.json", at.procura)),

@@ -3,6 +3,7 @@
 
 mod assistant;
 mod backend;
+mod desk;
 mod http;
 mod identity_provider;
 mod invitation;

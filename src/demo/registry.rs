@@ -15,6 +15,8 @@ pub(super) struct Addresses {
     pub(super) models: String,
 }
 
+/// Procura itself, as an app of the identity provider.
+pub(super) const PROCURA: &str = "procura";
 /// The LLM app that Alice and Bob use.
 pub(super) const ASSISTANT: &str = "assistant";
 /// Another app, registered like any other, that has no business with Alice.
@@ -36,6 +38,7 @@ algorithms = ["RS256"]
 allow_private_addresses = true             # it is on this machine
 subject_prefix = ""                        # it is the only provider
 claims = {{ roles = "/roles", email = "/email", name = "/name" }}
+login = {{ client_id = "{PROCURA}", scopes = ["openid", "email", "profile"] }}   # people sign in there for the consent page
 [[identity_provider.subject_token]]
 type = "id_token"
 audiences = ["{ASSISTANT}"]                # an ID token made for Assistant ...
@@ -49,6 +52,7 @@ name = "Health records"
 token_lifetime_seconds = 300
 may_exchange_to = ["models"]               # the records backend may call on to the models backend
 clients = ["{RECORDS_BACKEND}"]
+open_to = ["domain"]                       # apps known by a document at their own address may ask too
 [[resource.scope]]
 name = "records.read"
 description = "See your health records"

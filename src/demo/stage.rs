@@ -3,10 +3,11 @@
 
 use super::assistant::{self, Assistant};
 use super::backend::{self, BackendClock, NextHop, Published};
+use super::desk;
 use super::http::{self, FREE_PORT, Http};
 use super::identity_provider::{self, App};
 use super::people::Person;
-use super::registry::{ASSISTANT, Addresses, RECORDS_BACKEND, STRANGER, registry_text};
+use super::registry::{ASSISTANT, Addresses, PROCURA, RECORDS_BACKEND, STRANGER, registry_text};
 use super::{DemoFailure, Options, Screen};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigSources};
@@ -29,6 +30,8 @@ pub(super) struct Stage {
     pub(super) http: Http,
     pub(super) addresses: Addresses,
     pub(super) assistant: Arc<Assistant>,
+    /// Where Desk, the MCP-style client, is.
+    pub(super) desk: String,
     /// Stranger's secret at Procura.
     pub(super) stranger_secret: String,
     /// The clock of the records backend.
@@ -54,6 +57,7 @@ impl Stage {
         let database = directory.path.join("procura.db");
         let database_url = format!("sqlite://{}", database.display());
 
+        let config = config(options.listen, &database_url).await?;
         screen.progress("Starting the identity provider");
         let (assistant_listener, assistant_at) = http::listen(FREE_PORT).await?;
         let assistant_url = format!("http://{assistant_at}");
@@ -64,12 +68,18 @@ impl Stage {
             redirect_uri: format!("{assistant_url}/callback"),
             secret: Some(idp_secret.clone()),
         };
-        let identity_provider = identity_provider::start(FREE_PORT, vec![app], clock.clone(), &ended).await?;
+        // Procura is a public client there: PKCE alone protects its codes.
+        let procura = App {
+            client_id: PROCURA.to_owned(),
+            name: "Procura".to_owned(),
+            redirect_uri: format!("{}/callback/demo", config.issuer),
+            secret: None,
+        };
+        let identity_provider = identity_provider::start(FREE_PORT, vec![app, procura], clock.clone(), &ended).await?;
 
         screen.progress("Starting Procura");
         let (records_listener, records_at) = http::listen(FREE_PORT).await?;
         let (models_listener, models_at) = http::listen(FREE_PORT).await?;
-        let config = config(options.listen, &database_url).await?;
         let addresses = Addresses {
             procura: config.issuer.clone(),
             identity_provider,
@@ -103,11 +113,15 @@ impl Stage {
         let assistant =
             Arc::new(Assistant::new(http.clone(), addresses.clone(), idp_secret, client_secret, clock.clone()));
         assistant::serve(assistant_listener, &assistant, &ended);
+        let (desk_listener, desk_at) = http::listen(FREE_PORT).await?;
+        let desk = format!("http://{desk_at}");
+        desk::serve(desk_listener, &desk, http.clone(), addresses.clone(), &ended);
         screen.progress("");
         Ok(Self {
             http,
             addresses,
             assistant,
+            desk,
             stranger_secret,
             records_clock,
             clock,

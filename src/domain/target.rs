@@ -1,5 +1,6 @@
 //! The target: for which backend a token is asked (RFC 8693 §2.1, RFC 8707).
 
+use super::decision::ReasonCode;
 use super::registry::Registry;
 use super::resource::{InvalidAudience, Resource, canonical_uri};
 use super::sent::repeatable;
@@ -35,6 +36,17 @@ pub enum TargetProblem {
     /// More than one backend (rule TX-07).
     #[error("{0} different targets")]
     Several(usize),
+}
+
+impl TargetProblem {
+    /// The reason of a refusal.
+    pub fn reason(&self) -> ReasonCode {
+        match self {
+            Self::Malformed(_) => ReasonCode::TargetMalformed,
+            Self::Unknown(_) => ReasonCode::TargetUnknown,
+            Self::Several(_) => ReasonCode::TargetSeveral,
+        }
+    }
 }
 
 impl RequestedTargets {

@@ -6,7 +6,7 @@ use super::error::OAuthError;
 use super::form::{Posted, admit, posted, unavailable};
 use crate::app::App;
 use crate::domain::client::GrantType;
-use crate::domain::decision::{ErrorCode, Refusal};
+use crate::domain::decision::{ErrorCode, ReasonCode, Refusal};
 use crate::domain::event::EventKind;
 use crate::grants::params::Params;
 use crate::grants::request::{GrantRequest, grant_type};
@@ -72,6 +72,11 @@ async fn post(app: &App, received: &Received, request: Request<Body>) -> Respons
         Ok(params) => params,
         Err(refusal) => return stranger(app, received, None, None, refusal, challenge).await,
     };
+    // Neither a grant nor a client: no request for a token at all, and no failed authentication (rule CL-04).
+    if !challenge && ["grant_type", "client_id", "client_assertion"].iter().all(|name| params.get(name).is_none()) {
+        let refusal = Refusal::new(ReasonCode::ParameterMissing, "grant_type is missing");
+        return stranger(app, received, Some(&params), None, refusal, challenge).await;
+    }
     let credentials = match Credentials::read(&headers, &params) {
         Ok(credentials) => credentials,
         Err(refusal) => return stranger(app, received, Some(&params), None, refusal, challenge).await,

@@ -179,7 +179,12 @@ impl Way<'_> {
     async fn request(&self) -> Result<AuthorizationRequest, Response> {
         let form = self.ticket.form.as_bytes();
         let address = self.address(form).await?;
-        match read(&address, form) {
+        let read = read(&address, form).and_then(|request| {
+            // A backend that there is not is told at once: nobody signs in for nothing.
+            let target = request.targets.resolve(&self.app.snapshot().registry, &self.app.config.issuer);
+            target.map(|_| request).map_err(|problem| Refusal::new(problem.reason(), problem.to_string()))
+        });
+        match read {
             Ok(request) => Ok(request),
             Err(refusal) => Err(self.answer_early(&address, refusal).await),
         }

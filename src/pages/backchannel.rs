@@ -45,6 +45,11 @@ pub(super) async fn logout(
     match hear(&app, &received, &idp, &body).await {
         Ok(()) => (StatusCode::OK, no_store).into_response(),
         Err(Unheard::Invalid(detail)) => {
+            // Then a stranger can spend neither our disk nor our time.
+            if let Some(seconds) = app.limits.count_failure(received.source) {
+                let wait = [(header::CACHE_CONTROL, "no-store".to_owned()), (header::RETRY_AFTER, seconds.to_string())];
+                return (StatusCode::TOO_MANY_REQUESTS, wait).into_response();
+            }
             let mut event = event(&received, EventOutcome::Refused, "logout_token_refused");
             event.detail = Some(detail);
             if let Err(problem) = app.audit.record(event, None).await {

@@ -97,13 +97,11 @@ async fn chosen(app: &App, browser: &Browser, headers: &HeaderMap, posted: &Post
     let snapshot = app.snapshot();
     let chosen = posted.one("provider").and_then(|id| id.parse().ok());
     let idp = chosen.and_then(|id: IdpId| snapshot.registry.idp(&id).filter(|idp| idp.login.is_some()).cloned());
-    match idp {
-        Some(idp) => start(app, browser, &idp, wish, Way::Page).await,
-        None => {
-            let text = "Nobody can sign in there, or no longer. Go back and choose again.";
-            Err(error(app, StatusCode::BAD_REQUEST, "This provider is not known", text))
-        }
-    }
+    let Some(idp) = idp else {
+        let text = "Nobody can sign in there, or no longer. Go back and choose again.";
+        return Err(error(app, StatusCode::BAD_REQUEST, "This provider is not known", text));
+    };
+    start(app, browser, &idp, wish, Way::Page).await
 }
 
 async fn begin_by(app: &App, browser: &Browser, wish: LoginWish, way: Way) -> Result<Response, Response> {

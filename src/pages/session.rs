@@ -243,7 +243,11 @@ impl SessionStore for Sessions {
     async fn save(&self, record: &Record) -> StoreResult<()> {
         let (document, sign_in) = document(record)?;
         let digest = stored_as(record.id);
-        self.app.store.save_session(&digest, &document, sign_in.as_ref()).await.map_err(backend)
+        // An error, so that no cookie brings the old id back to a browser that has a new one by now.
+        match self.app.store.save_session(&digest, &document, sign_in.as_ref()).await.map_err(backend)? {
+            true => Ok(()),
+            false => Err(Error::Backend("the session was ended meanwhile".to_owned())),
+        }
     }
 
     async fn load(&self, id: &Id) -> StoreResult<Option<Record>> {

@@ -16,7 +16,9 @@ const SAVE: &str = "UPDATE browser_session SET document = $2, idp = $3, idp_sub 
 const FIND: &str = "SELECT document FROM browser_session WHERE digest = $1 AND ends_at > $2";
 const DELETE: &str = "DELETE FROM browser_session WHERE digest = $1";
 
-const END_SESSION: &str = "DELETE FROM browser_session WHERE idp = $1 AND idp_sub = $2 AND idp_session = $3";
+// A sign-in whose ID token named no session may be the one that is meant.
+const END_SESSION: &str = "DELETE FROM browser_session WHERE idp = $1 AND idp_sub = $2
+    AND (idp_session = $3 OR idp_session IS NULL)";
 const END_USER: &str = "DELETE FROM browser_session WHERE idp = $1 AND idp_sub = $2";
 const NOTE_END: &str = "INSERT INTO ended_session (id, idp, idp_sub, idp_session, ended_at, ends_at)
     VALUES ($1, $2, $3, $4, $5, $6)";
@@ -82,11 +84,16 @@ impl Store {
         self.commit(vec![Step::new(CREATE, values).or_yield()]).await
     }
 
-    /// Replaces what a session holds; nothing happens if it has been ended. Its end stays.
-    pub async fn save_session(&self, digest: &str, document: &str, sign_in: Option<&SignIn>) -> Result<(), StoreError> {
+    /// Replaces what a session holds; false if it has been ended meanwhile. Its end stays.
+    pub async fn save_session(
+        &self,
+        digest: &str,
+        document: &str,
+        sign_in: Option<&SignIn>,
+    ) -> Result<bool, StoreError> {
         let [idp, idp_sub, idp_session, user] = columns(sign_in);
         let values = [digest.into(), document.into(), idp, idp_sub, idp_session, user];
-        self.commit(vec![Step::new(SAVE, values)]).await.map(|_| ())
+        self.commit(vec![Step::new(SAVE, values).or_yield()]).await
     }
 
     /// What a session holds, unless it has ended by `now`.

@@ -56,16 +56,11 @@ pub(super) fn of_client(question: &Question<'_>, trace: &mut Trace) -> Result<Ta
 
 fn named(question: &Question<'_>) -> Result<Option<Target>, Refusal> {
     question.targets.resolve(question.registry, question.issuer).map_err(|problem| {
-        let reason = match &problem {
-            TargetProblem::Malformed(_) => ReasonCode::TargetMalformed,
-            TargetProblem::Unknown(_) => ReasonCode::TargetUnknown,
-            TargetProblem::Several(_) => ReasonCode::TargetSeveral,
-        };
         let detail = match &problem {
             TargetProblem::Unknown(name) => format!("{problem}{}", nearest(question, name)),
             TargetProblem::Malformed(_) | TargetProblem::Several(_) => problem.to_string(),
         };
-        Refusal::new(reason, detail)
+        Refusal::new(problem.reason(), detail)
     })
 }
 
