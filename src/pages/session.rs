@@ -121,17 +121,18 @@ impl Browser {
     pub(super) async fn take_attempt(&self, app: &App, state: &str) -> Result<Option<Attempt>, Response> {
         let now = app.clock.now();
         let mut attempts: BTreeMap<String, Attempt> = self.get(app, ATTEMPTS).await?.unwrap_or_default();
-        let Some(attempt) = attempts.remove(&digest(state)) else {
+        let Some(attempt) = attempts.remove(&digest(state)).filter(|attempt| attempt.is_live(now)) else {
             return Ok(None);
         };
-        self.put(app, ATTEMPTS, &attempts).await?;
-        self.save(app).await?;
-        if !attempt.is_live(now) {
-            return Ok(None);
-        }
+        // Before the session is saved: whoever comes second may find that it has ended, by the sign-in of the first.
         let ends_at = attempt.begun_at.saturating_add(ATTEMPT_SECONDS);
         let is_first = app.store.use_login_state(&digest(state), ends_at).await;
-        Ok(is_first.map_err(|error| unavailable(app, &error.to_string()))?.then_some(attempt))
+        if !is_first.map_err(|error| unavailable(app, &error.to_string()))? {
+            return Ok(None);
+        }
+        self.put(app, ATTEMPTS, &attempts).await?;
+        self.save(app).await?;
+        Ok(Some(attempt))
     }
 
     /// The user came back: everything of the session before goes, and it gets a new id, so that whoever knew the old one
@@ -244,9 +245,10 @@ impl SessionStore for Sessions {
         let (document, sign_in) = document(record)?;
         let digest = stored_as(record.id);
         // An error, so that no cookie brings the old id back to a browser that has a new one by now.
-        match self.app.store.save_session(&digest, &document, sign_in.as_ref()).await.map_err(backend)? {
-            true => Ok(()),
-            false => Err(Error::Backend("the session was ended meanwhile".to_owned())),
+        if self.app.store.save_session(&digest, &document, sign_in.as_ref()).await.map_err(backend)? {
+            Ok(())
+        } else {
+            Err(Error::Backend("the session was ended meanwhile".to_owned()))
         }
     }
 

@@ -329,39 +329,3 @@ async fn a67_an_id_token_of_a_session_that_the_provider_ended_is_not_exchanged_a
         world.assert_granted(&bobs).await;
     }
 }
-
-/// Where the provider is asked to make sure that it is Alice, by a client that wants it so (`more`).
-async fn asked_again(door: &FrontDoor, browser: &mut Browser, more: &str) -> url::Url {
-    let asked = format!(
-        "/authorize?client_id=app&response_type=code&redirect_uri=https%3A%2F%2Fapp.example%2Fcb&scope=openid&state=s\
-         &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256&{more}"
-    );
-    crate::browser::location(&browser.get(door.router(), &asked).await)
-}
-
-#[tokio::test]
-async fn who_takes_prompt_login_or_max_age_out_on_the_way_is_not_signed_in_anew() {
-    let door = door().await;
-    door.server
-        .apply(
-            "[[client]]\nid = \"app\"\nname = \"App\"\nauthentication = \"none\"\ngrants = [\"authorization_code\"]\n\
-             redirect_uris = [\"https://app.example/cb\"]\n",
-        )
-        .await;
-    let now = door.server.clock.now();
-    for (more, parameter) in [("prompt=login", ("prompt", "login")), ("max_age=60", ("max_age", "60"))] {
-        let mut browser = Browser::default();
-        let asked = asked_again(&door, &mut browser, more).await;
-        assert_eq!(query(&asked)[parameter.0], parameter.1);
-        // The provider, not asked for it, says truly that Alice signed in an hour ago.
-        let id_token = door.alice(&asked, json!({"auth_time": now - 3600}));
-        let answer = browser.get(door.router(), &door.way_back(&asked, &id_token, "")).await;
-        door.assert_failed(&mut browser, &answer, 400, "auth_time").await;
-
-        let asked = asked_again(&door, &mut browser, more).await;
-        let id_token = door.alice(&asked, json!({ "auth_time": now }));
-        let answer = browser.get(door.router(), &door.way_back(&asked, &id_token, "")).await;
-        assert_eq!(answer.status, 303, "{}", answer.text);
-        door.assert_signed_in(&mut browser, "alice@example.com").await;
-    }
-}
