@@ -113,15 +113,16 @@ async fn callback(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> R
     if parameter(&query, "iss").as_ref() != Some(&desk.addresses.procura) {
         return failed("the answer is of another server (RFC 9207)");
     }
-    match parameter(&query, "code") {
-        Some(code) => match desk.rows(&code, &verifier).await {
-            Ok(body) => page("Desk got in", &body),
-            Err(problem) => failed(&problem.0),
-        },
-        None => {
-            let error = parameter(&query, "error").unwrap_or_else(|| "no code and no error".to_owned());
-            page("Desk may not", &format!("<p>Procura answered <code>{}</code>. Desk got nothing.</p>", escape(&error)))
-        }
+    let Some(code) = parameter(&query, "code") else {
+        let error = parameter(&query, "error").unwrap_or_else(|| "no code and no error".to_owned());
+        return page(
+            "Desk may not",
+            &format!("<p>Procura answered <code>{}</code>. Desk got nothing.</p>", escape(&error)),
+        );
+    };
+    match desk.rows(&code, &verifier).await {
+        Ok(body) => page("Desk got in", &body),
+        Err(problem) => failed(&problem.0),
     }
 }
 

@@ -45,6 +45,7 @@ pub struct AuthorizationRequest {
 
 /// `prompt` (OpenID Connect Core §3.1.2.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the four words are independent of each other")]
 pub struct Prompt {
     /// Show nothing.
     pub none: bool,

@@ -38,7 +38,7 @@ pub enum Outlook {
     /// The user is to be asked for what would be granted.
     Ask(Box<Granted>),
     /// Nothing would be granted, whatever the user says.
-    Refused(Decision),
+    Refused(Box<Decision>),
 }
 
 impl<'a> Authorizing<'a> {
@@ -66,12 +66,12 @@ impl<'a> Authorizing<'a> {
             Err(refusal) => refusal.consent.as_ref().map(|needed| needed.resource.clone()),
         };
         let Some(resource) = agreed else {
-            return Ok(Outlook::Refused(as_it_is));
+            return Ok(Outlook::Refused(Box::new(as_it_is)));
         };
         let with_all = self.decide(Some(&resource)).await?;
         Ok(match with_all.outcome {
             Ok(granted) => Outlook::Ask(Box::new(granted)),
-            Err(_) => Outlook::Refused(with_all),
+            Err(_) => Outlook::Refused(Box::new(with_all)),
         })
     }
 

@@ -13,7 +13,7 @@ const POLL_INTERVAL_SECONDS: i64 = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuthError {
     status: StatusCode,
-    body: Body,
+    body: Box<Body>,
     retry_after_seconds: Option<u64>,
     challenge: bool,
 }
@@ -85,7 +85,7 @@ impl OAuthError {
         let unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
         Self {
             status,
-            body,
+            body: Box::new(body),
             retry_after_seconds: refusal.retry_after_seconds.or(unavailable.then_some(5)),
             challenge: challenge && status == StatusCode::UNAUTHORIZED,
         }
@@ -95,7 +95,7 @@ impl OAuthError {
     pub fn unavailable() -> Self {
         Self {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            body: Body::new("temporarily_unavailable", "The server cannot answer at the moment; try again."),
+            body: Box::new(Body::new("temporarily_unavailable", "The server cannot answer at the moment; try again.")),
             retry_after_seconds: Some(1),
             challenge: false,
         }
@@ -105,7 +105,7 @@ impl OAuthError {
     pub fn slow_down(seconds: u64) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
-            body: Body::new("slow_down", "Too many failed requests; try again later."),
+            body: Box::new(Body::new("slow_down", "Too many failed requests; try again later.")),
             retry_after_seconds: Some(seconds),
             challenge: false,
         }
@@ -115,7 +115,7 @@ impl OAuthError {
     pub fn too_large() -> Self {
         Self {
             status: StatusCode::PAYLOAD_TOO_LARGE,
-            body: Body::new("invalid_request", "The request body is too large."),
+            body: Box::new(Body::new("invalid_request", "The request body is too large.")),
             retry_after_seconds: None,
             challenge: false,
         }
@@ -125,7 +125,7 @@ impl OAuthError {
     pub fn too_slow() -> Self {
         Self {
             status: StatusCode::REQUEST_TIMEOUT,
-            body: Body::new("invalid_request", "The request body did not arrive in time."),
+            body: Box::new(Body::new("invalid_request", "The request body did not arrive in time.")),
             retry_after_seconds: None,
             challenge: false,
         }
@@ -135,7 +135,7 @@ impl OAuthError {
     pub fn incomplete() -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
-            body: Body::new("invalid_request", "The request body did not arrive whole."),
+            body: Box::new(Body::new("invalid_request", "The request body did not arrive whole.")),
             retry_after_seconds: None,
             challenge: false,
         }

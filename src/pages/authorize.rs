@@ -3,6 +3,9 @@
 //! Nothing is remembered between the pages: what a page is about is sealed into its form, or into the path that the user
 //! comes back to from the provider.
 
+mod address;
+
+use self::address::pushed;
 use super::connect::{Connect, connect_page};
 use super::consent_view::{View, offered, page_for, read_choice};
 use super::error::{error, unavailable};
@@ -11,20 +14,19 @@ use super::posted::Posted;
 use super::session::Browser;
 use super::who::Who;
 use super::{form, login};
-use crate::app::{App, ResolveError};
+use crate::app::App;
 use crate::domain::client::Assurance;
 use crate::domain::consent::Consent;
 use crate::domain::decision::{Decision, Granted, ReasonCode, Refusal};
-use crate::domain::names::{ClientId, UserId};
+use crate::domain::names::UserId;
 use crate::domain::resource::Resource;
 use crate::domain::scope::ScopeSet;
 use crate::domain::sign_in::SignIn;
 use crate::domain::target::Target;
-use crate::grants::authorization_request::{AuthorizationRequest, ReturnAddress, read, single};
+use crate::grants::authorization_request::{AuthorizationRequest, read, single};
 use crate::grants::authorize::{Authorizing, Outlook, refused_before_sign_in};
 use crate::grants::consent::{Parties, give, refuse};
 use crate::grants::{Failure, Received};
-use crate::secrets::digest;
 use crate::tokens::seal;
 use axum::Extension;
 use axum::body::Body;
@@ -84,9 +86,8 @@ pub(super) async fn authorize(
         }
         _ => request.uri().query().unwrap_or_default().as_bytes().to_vec(),
     };
-    let form = match String::from_utf8(form) {
-        Ok(form) => form,
-        Err(_) => return bad_request(&app, "The request cannot be read."),
+    let Ok(form) = String::from_utf8(form) else {
+        return bad_request(&app, "The request cannot be read.");
     };
     let form = match pushed(&app, &received, form).await {
         Ok(form) => form,
@@ -166,7 +167,7 @@ impl Way<'_> {
                 let target = self.code(&request, &authorizing).await?;
                 Ok(see_other(&target))
             }
-            Outlook::Refused(decision) => self.refused(&request, &user, &authorizing, decision).await,
+            Outlook::Refused(decision) => self.refused(&request, &user, &authorizing, *decision).await,
             Outlook::Ask(_) if request.prompt.none => {
                 let refusal = Refusal::new(ReasonCode::PageRequired, "the user would have to be asked");
                 self.refuse(&request, &authorizing, Decision::refused_early(refusal)).await
@@ -188,87 +189,6 @@ impl Way<'_> {
             Ok(request) => Ok(request),
             Err(refusal) => Err(self.answer_early(&address, refusal).await),
         }
-    }
-
-    async fn address(&self, form: &[u8]) -> Result<ReturnAddress, Response> {
-        let id = single(form, "client_id").and_then(|id| {
-            let id = id.ok_or_else(|| Refusal::new(ReasonCode::ParameterMissing, "client_id is missing"))?;
-            id.parse::<ClientId>().map_err(|problem| Refusal::new(ReasonCode::ClientUnknown, problem.to_string()))
-        });
-        let id = match id {
-            Ok(id) => id,
-            Err(refusal) => return Err(self.page_of(None, &refusal).await),
-        };
-        let snapshot = self.app.snapshot();
-        let found = self.app.clients.resolve(self.app, &snapshot, &id, self.received.source, self.received.now()).await;
-        let entry = match found {
-            Ok(Some(entry)) if entry.suspended_at.is_none() => entry,
-            Ok(Some(_)) => {
-                let refusal = Refusal::new(ReasonCode::ClientSuspended, format!("client {id} is suspended"));
-                return Err(self.page_of(Some(&id), &refusal).await);
-            }
-            Ok(None) => {
-                let refusal = Refusal::new(ReasonCode::ClientUnknown, format!("no client {id} is registered"));
-                return Err(self.page_of(Some(&id), &refusal).await);
-            }
-            Err(ResolveError::Refused(refusal)) => return Err(self.page_of(Some(&id), &refusal).await),
-            Err(ResolveError::Unavailable(cause)) => return Err(unavailable(self.app, &cause.to_string())),
-        };
-        match ReturnAddress::read(&entry, form) {
-            Ok(address) => Ok(address),
-            Err(refusal) => Err(self.page_of(Some(&id), &refusal).await),
-        }
-    }
-
-    /// Whom to answer is not known, so the user is told and nothing is sent anywhere (rule OA-03).
-    async fn page_of(&self, client: Option<&ClientId>, refusal: &Refusal) -> Response {
-        if let Err(failure) = refused_before_sign_in(self.app, self.received, client, refusal).await {
-            return failed(self.app, &failure);
-        }
-        if let Some(seconds) = refusal.retry_after_seconds {
-            let text = "Too many new apps come from your network at the moment. Nothing was sent. Try again later.";
-            let mut page = error(self.app, StatusCode::TOO_MANY_REQUESTS, "Please try again later", text);
-            page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-            return page;
-        }
-        let (title, text) = match refusal.reason {
-            ReasonCode::RedirectUriInvalid => (
-                "This app cannot be answered",
-                "The app wants the answer to be sent to an address that is not registered for it, so nothing was sent. \
-                 If you trust the app, tell the people who make it (redirect_uri).",
-            ),
-            ReasonCode::ClientSuspended => (
-                "This app is stopped",
-                "The administrator of this service stopped the app that sent you here. Nothing can be allowed to it at \
-                 the moment.",
-            ),
-            _ => (
-                "This app is not known here",
-                "The app that sent you here is not registered with this service, or what it says of itself cannot be \
-                 read, so nothing was sent. If you trust the app, tell the people who make it (invalid_client).",
-            ),
-        };
-        error(self.app, StatusCode::BAD_REQUEST, title, text)
-    }
-
-    async fn answer_early(&self, address: &ReturnAddress, refusal: Refusal) -> Response {
-        let client = &address.client.client.id;
-        match refused_before_sign_in(self.app, self.received, Some(client), &refusal).await {
-            Ok(()) => self.back_with_error(address, &refusal),
-            Err(failure) => failed(self.app, &failure),
-        }
-    }
-
-    /// An error for the client. Without the user's doing, only a client that an administrator vetted is redirected to: any
-    /// other could use us to lead people to a place of its own (RFC 9700 §4.11.2; rules SB-15, MC-12).
-    fn back_with_error(&self, address: &ReturnAddress, refusal: &Refusal) -> Response {
-        let description = refusal.reason.public_description();
-        let parameters = [("error", refusal.error().as_str()), ("error_description", description)];
-        let target = address.with(&self.app.config.issuer, &parameters);
-        if address.client.assurance == Assurance::Vetted {
-            return see_other(&target);
-        }
-        super::leave::stay(self.app, &target, description)
     }
 
     fn is_good_enough(&self, request: &AuthorizationRequest, user: &SignIn) -> bool {
@@ -403,7 +323,7 @@ impl Way<'_> {
                 let target = self.code(&request, &authorizing).await?;
                 return Ok(self.leave(&request, &target));
             }
-            Outlook::Refused(decision) => return self.refused(&request, &user, &authorizing, decision).await,
+            Outlook::Refused(decision) => return self.refused(&request, &user, &authorizing, *decision).await,
         };
         let choice = match read_choice(posted, &about.offered) {
             Ok(choice) => choice,
@@ -497,29 +417,6 @@ fn current<'a>(
         let same = consent.client == client.id && consent.resource == resource.id;
         same && consent.is_live(now) && consent.fingerprint.as_ref().is_none_or(|seen| *seen == fingerprint)
     })
-}
-
-/// The request that a `request_uri` stands for (RFC 9126 §4); the request itself if it has none.
-async fn pushed(app: &App, received: &Received, form: String) -> Result<String, Response> {
-    let Ok(Some(uri)) = single(form.as_bytes(), "request_uri") else {
-        return Ok(form);
-    };
-    let client = single(form.as_bytes(), "client_id").ok().flatten().and_then(|id| id.parse::<ClientId>().ok());
-    let found = match &client {
-        Some(client) => app.store.take_pushed_request(&digest(&uri), client, received.now()).await,
-        None => Ok(None),
-    };
-    match found {
-        Ok(Some(form)) => Ok(form),
-        Ok(None) => {
-            let refusal = Refusal::new(ReasonCode::RequestUriInvalid, "no such request_uri of this client waits");
-            if let Err(failure) = refused_before_sign_in(app, received, client.as_ref(), &refusal).await {
-                return Err(failed(app, &failure));
-            }
-            Err(too_late(app))
-        }
-        Err(cause) => Err(unavailable(app, &cause.to_string())),
-    }
 }
 
 fn failed(app: &App, failure: &Failure) -> Response {

@@ -245,11 +245,8 @@ impl SessionStore for Sessions {
         let (document, sign_in) = document(record)?;
         let digest = stored_as(record.id);
         // An error, so that no cookie brings the old id back to a browser that has a new one by now.
-        if self.app.store.save_session(&digest, &document, sign_in.as_ref()).await.map_err(backend)? {
-            Ok(())
-        } else {
-            Err(Error::Backend("the session was ended meanwhile".to_owned()))
-        }
+        let saved = self.app.store.save_session(&digest, &document, sign_in.as_ref()).await.map_err(backend)?;
+        if saved { Ok(()) } else { Err(Error::Backend("the session was ended meanwhile".to_owned())) }
     }
 
     async fn load(&self, id: &Id) -> StoreResult<Option<Record>> {

@@ -128,7 +128,7 @@ world_test! {
         assert!(!amended(&world, &bob(), &consent, Amendment::Shorten(consent.expires_at.unwrap() + 1)).await);
         assert!(!amended(&world, &bob(), &consent, Amendment::Shorten(NOW)).await, "that is no end to come");
         assert!(amended(&world, &bob(), &consent, Amendment::Shorten(NOW + 60)).await);
-        world.server.clock.advance(Duration::from_secs(60));
+        world.server.clock.advance(Duration::from_mins(1));
         assert_eq!(scope_of_bob(&world).await, Err(ReasonCode::ConsentExpired));
     }
 
@@ -183,7 +183,7 @@ world_test! {
         let path = format!("{}/status", uri.strip_prefix(ISSUER).unwrap());
         agreed(&world, "records.read", Lasts::Hour).await;
         assert_eq!(world.server.get(&path).await.json()["status"], "allowed");
-        world.server.clock.advance(Duration::from_secs(3_600));
+        world.server.clock.advance(Duration::from_hours(1));
         assert_eq!(world.server.get(&path).await.json()["status"], "expired");
     }
 

@@ -138,14 +138,14 @@ impl FrontDoor {
     }
 
     /// Alice, as the provider says it in an ID token for us; a null takes a claim away.
-    pub(crate) fn alice(&self, asked: &Url, changes: Value) -> String {
+    pub(crate) fn alice(&self, asked: &Url, mut changes: Value) -> String {
         let now = self.server.clock.now();
         let mut claims = json!({
             "sub": "alice", "aud": "procura-there", "nonce": query(asked)["nonce"], "iat": now, "exp": now + 300,
             "sid": "session-1", "email": "alice@example.com", "name": "Alice", "roles": ["doctor"],
         });
-        for (name, value) in changes.as_object().unwrap() {
-            claims[name] = value.clone();
+        for (name, value) in changes.as_object_mut().unwrap() {
+            claims[name] = value.take();
         }
         self.idp.id_token(now, claims)
     }

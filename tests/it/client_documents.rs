@@ -87,7 +87,7 @@ async fn a_document_is_read_once_and_then_kept_for_its_time() {
             assert_eq!(find(&server, &id).await.unwrap().client, entry.client);
         }
         assert_eq!(host.connections(), 1);
-        server.clock.advance(Duration::from_secs(3600));
+        server.clock.advance(Duration::from_hours(1));
         assert!(find(&server, &id).await.is_some(), "rule CM-11: a copy past its time serves tokens");
         assert_eq!(host.connections(), 1);
         assert!(resolve(&server, &id).await.unwrap().is_some());

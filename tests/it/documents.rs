@@ -66,7 +66,7 @@ impl DocumentHost {
 
     /// Answers with a status line, header lines and a body.
     pub(crate) fn answer(&self, path: &str, status: &str, headers: &[&str], body: &[u8]) {
-        let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let headers: String = headers.iter().flat_map(|line| [*line, "\r\n"]).collect();
         let length = body.len();
         let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
         self.reply(path, Reply::Bytes([head.as_bytes(), body].concat()));
@@ -98,8 +98,9 @@ async fn answer(mut stream: TcpStream, replies: Arc<Mutex<HashMap<String, Reply>
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
             let _ = stream.write_all(head.as_bytes()).await;
             // One byte at a time, so that it is the time that ends it.
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(50));
             while stream.write_all(b"1\r\n \r\n").await.is_ok() {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                ticks.tick().await;
             }
         }
         Some(Reply::Silence) => {

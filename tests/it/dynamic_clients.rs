@@ -115,7 +115,7 @@ store_test! {
         db.store.insert_dynamic_client(&stored).await.unwrap();
         let given = consent(&db.store, "dcr_1", None).await;
         let mut new = DynamicClient { secret_hash: None, ..stored.clone() };
-        new.client.name = "Another".to_owned();
+        "Another".clone_into(&mut new.client.name);
         let before = db.store.versions().await.unwrap();
         let replace = async |digest: &str| {
             db.store.replace_registration(&new, digest, event(EventKind::Registration)).await.unwrap()

@@ -164,7 +164,7 @@ async fn a_request_is_for_its_user_alone_and_for_a_client_that_may_act() {
 
     asked.door.server.change(&[Change::SuspendClient("assistant".parse().unwrap())]).await;
     assert_eq!(asked.get("/consent/first").await.status, 403);
-    asked.door.server.clock.advance(Duration::from_secs(600));
+    asked.door.server.clock.advance(Duration::from_mins(10));
     assert_eq!(asked.get("/consent/first").await.status, 404, "it has expired");
 }
 

@@ -351,7 +351,7 @@ refusals! {
         world.assert_granted(&world.exchange_as("assistant", &world.bobs_id_token(), &[RECORDS]).await).await;
         world.server.change(&[Change::PauseConsent(id)]).await;
         let answer = world.exchange_as("assistant", &world.bobs_id_token(), &[RECORDS]).await;
-        assert_eq!(answer.json()["consent_uri"], serde_json::Value::Null, "there is nothing to agree to");
+        assert_eq!(answer.json()["consent_uri"], Value::Null, "there is nothing to agree to");
         answer
     };
 
@@ -409,6 +409,23 @@ const TESTED_ELSEWHERE: &[(ReasonCode, &str)] = &[
     (ReasonCode::ClientNotLetIn, "client_documents: at /authorize, not at /token"),
     (ReasonCode::RegistrationsTooMany, "client_documents: at /authorize, not at /token"),
     (ReasonCode::ClientCheckBusy, "app::secret_check"),
+    (ReasonCode::ResponseTypeUnsupported, "front_door"),
+    (ReasonCode::RedirectUriInvalid, "front_door"),
+    (ReasonCode::PkceMissing, "front_door"),
+    (ReasonCode::RequestUriInvalid, "front_door"),
+    (ReasonCode::CodeInvalid, "front_door"),
+    (ReasonCode::CodeExpired, "front_door"),
+    (ReasonCode::CodeReplayed, "front_door"),
+    (ReasonCode::RefreshTokenInvalid, "front_door"),
+    (ReasonCode::RefreshTokenExpired, "front_door"),
+    (ReasonCode::RefreshTokenReused, "front_door"),
+    (ReasonCode::SubjectSessionEnded, "front_door"),
+    (ReasonCode::ConsentDenied, "front_door"),
+    (ReasonCode::SignInRequired, "front_door"),
+    (ReasonCode::PageRequired, "front_door"),
+    (ReasonCode::SignInInsufficient, "front_door"),
+    (ReasonCode::SignInTooWeak, "domain::decision: what a backend wants of a sign-in"),
+    (ReasonCode::SignInTooOld, "domain::decision: what a backend wants of a sign-in"),
     (ReasonCode::LifetimeExhausted, "domain::decision: verification refuses what ended, in whole seconds, before"),
     (ReasonCode::ClientIsPublic, "domain::decision: a registry file cannot give a public client such a grant"),
 ];

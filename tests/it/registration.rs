@@ -218,7 +218,7 @@ async fn a_body_that_is_not_one_plain_json_object_is_refused() {
     let json = "application/json";
     let deep = format!(r#"{{"redirect_uris":{}{}}}"#, "[".repeat(100), "]".repeat(100));
     for (content_type, body) in [
-        (json, "".to_owned()),
+        (json, String::new()),
         (json, "[]".to_owned()),
         (json, "{".to_owned()),
         (json, r#"{"redirect_uris":["https://a.example/"],"redirect_uris":["https://b.example/"]}"#.to_owned()),

@@ -546,6 +546,7 @@ fn the_exported_file_is_applied_without_a_change() {
     audience = "https://models.example.com/api"
     name = "Models"
     token_lifetime_seconds = 300
+    connector_token_lifetime_seconds = 900
     signing_algorithm = "ES256"
     [[resource.scope]]
     name = "model.medical"
@@ -558,6 +559,7 @@ fn the_exported_file_is_applied_without_a_change() {
     audience = "https://records.example.com/api"
     name = "Health records"
     token_lifetime_seconds = 300
+    connector_token_lifetime_seconds = 900
     signing_algorithm = "ES256"
     release_claims = ["roles"]
     may_exchange_to = ["models"]

@@ -701,8 +701,9 @@ store_test! {
         let rows: Vec<_> = (0..1000).map(|row| format!("('digest-{row}', 'client_assertion', {NOW})")).collect();
         db.execute(&format!("INSERT INTO used_token (digest, kind, expires_at) VALUES {}", rows.join(","))).await;
 
-        assert_eq!(db.store.purge(NOW).await.unwrap(), [("used_token", 1001), ("consent_request", 1)]);
-        assert_eq!(db.store.purge(NOW).await.unwrap(), [("used_token", 0), ("consent_request", 0)]);
+        let gone = |purged: Vec<(&'static str, u64)>| purged.into_iter().filter(|(_, rows)| *rows > 0).collect::<Vec<_>>();
+        assert_eq!(gone(db.store.purge(NOW).await.unwrap()), [("used_token", 1001), ("consent_request", 1)]);
+        assert_eq!(gone(db.store.purge(NOW).await.unwrap()), []);
         assert!(!db.store.use_assertion(&client, "live", NOW - 599).await.unwrap());
         assert!(db.store.use_assertion(&client, "ended", NOW - 600).await.unwrap());
         assert!(db.store.find_consent_request("live").await.unwrap().is_some());

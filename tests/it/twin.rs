@@ -239,7 +239,8 @@ async fn an_exchange_goes_on_while_each_server_in_turn_is_killed_and_started_aga
     let page = refused.json()["consent_uri"].as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned();
     restarted(&mut pair, 0);
 
-    assert_eq!(pair.nodes[1].public.get(&page).await.status, 200, "the other server shows the consent page");
+    let waiting = pair.nodes[1].public.get(&format!("{page}/status")).await;
+    assert_eq!(waiting.json()["status"], "pending", "the other server knows what the user is asked");
     let first = hop(&pair, 1, "assistant", &pair.id_token(json!({})), ID_TOKEN, RECORDS).await.token();
     restarted(&mut pair, 1);
 

@@ -201,7 +201,7 @@ async fn a49_new_redirect_uris_of_a_document_make_another_client_of_it_for_conse
     let before = resolve(&server, &id).await.unwrap().unwrap();
     host.document("/client.json", &document(&id, json!({"redirect_uris": ["https://evil.example/cb"]})));
     assert_eq!(find(&server, &id).await.unwrap().client, before.client, "until its time is over nothing changes");
-    server.clock.advance(Duration::from_secs(3600));
+    server.clock.advance(Duration::from_hours(1));
     let after = resolve(&server, &id).await.unwrap().unwrap();
     assert_eq!(after.client.redirect_uris, ["https://evil.example/cb"]);
     assert_ne!(after.client.fingerprint(), before.client.fingerprint(), "so each user is asked again");

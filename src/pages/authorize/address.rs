@@ -1,0 +1,123 @@
+//! Whom an answer to an authorization request goes to, and how an error gets there; a page where that is not known.
+
+use super::super::error::{error, unavailable};
+use super::super::leave::stay;
+use super::{Way, failed, see_other, too_late};
+use crate::app::{App, ResolveError};
+use crate::domain::client::Assurance;
+use crate::domain::decision::{ReasonCode, Refusal};
+use crate::domain::names::ClientId;
+use crate::grants::Received;
+use crate::grants::authorization_request::{ReturnAddress, single};
+use crate::grants::authorize::refused_before_sign_in;
+use crate::secrets::digest;
+use axum::http::{StatusCode, header};
+use axum::response::Response;
+
+impl Way<'_> {
+    pub(super) async fn address(&self, form: &[u8]) -> Result<ReturnAddress, Response> {
+        let id = single(form, "client_id").and_then(|id| {
+            let id = id.ok_or_else(|| Refusal::new(ReasonCode::ParameterMissing, "client_id is missing"))?;
+            id.parse::<ClientId>().map_err(|problem| Refusal::new(ReasonCode::ClientUnknown, problem.to_string()))
+        });
+        let id = match id {
+            Ok(id) => id,
+            Err(refusal) => return Err(self.page_of(None, &refusal).await),
+        };
+        let snapshot = self.app.snapshot();
+        let found = self.app.clients.resolve(self.app, &snapshot, &id, self.received.source, self.received.now()).await;
+        let entry = match found {
+            Ok(Some(entry)) if entry.suspended_at.is_none() => entry,
+            Ok(Some(_)) => {
+                let refusal = Refusal::new(ReasonCode::ClientSuspended, format!("client {id} is suspended"));
+                return Err(self.page_of(Some(&id), &refusal).await);
+            }
+            Ok(None) => {
+                let refusal = Refusal::new(ReasonCode::ClientUnknown, format!("no client {id} is registered"));
+                return Err(self.page_of(Some(&id), &refusal).await);
+            }
+            Err(ResolveError::Refused(refusal)) => return Err(self.page_of(Some(&id), &refusal).await),
+            Err(ResolveError::Unavailable(cause)) => return Err(unavailable(self.app, &cause.to_string())),
+        };
+        match ReturnAddress::read(&entry, form) {
+            Ok(address) => Ok(address),
+            Err(refusal) => Err(self.page_of(Some(&id), &refusal).await),
+        }
+    }
+
+    /// Whom to answer is not known, so the user is told and nothing is sent anywhere (rule OA-03).
+    async fn page_of(&self, client: Option<&ClientId>, refusal: &Refusal) -> Response {
+        if let Err(failure) = refused_before_sign_in(self.app, self.received, client, refusal).await {
+            return failed(self.app, &failure);
+        }
+        if let Some(seconds) = refusal.retry_after_seconds {
+            let text = "Too many new apps come from your network at the moment. Nothing was sent. Try again later.";
+            let mut page = error(self.app, StatusCode::TOO_MANY_REQUESTS, "Please try again later", text);
+            page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            return page;
+        }
+        let (title, text) = if refusal.reason == ReasonCode::RedirectUriInvalid {
+            (
+                "This app cannot be answered",
+                "The app wants the answer to be sent to an address that is not registered for it, so nothing was sent. \
+                 If you trust the app, tell the people who make it (redirect_uri).",
+            )
+        } else if refusal.reason == ReasonCode::ClientSuspended {
+            (
+                "This app is stopped",
+                "The administrator of this service stopped the app that sent you here. Nothing can be allowed to it at \
+                 the moment.",
+            )
+        } else {
+            (
+                "This app is not known here",
+                "The app that sent you here is not registered with this service, or what it says of itself cannot be \
+                 read, so nothing was sent. If you trust the app, tell the people who make it (invalid_client).",
+            )
+        };
+        error(self.app, StatusCode::BAD_REQUEST, title, text)
+    }
+
+    pub(super) async fn answer_early(&self, address: &ReturnAddress, refusal: Refusal) -> Response {
+        let client = &address.client.client.id;
+        match refused_before_sign_in(self.app, self.received, Some(client), &refusal).await {
+            Ok(()) => self.back_with_error(address, &refusal),
+            Err(failure) => failed(self.app, &failure),
+        }
+    }
+
+    /// An error for the client. Without the user's doing, only a client that an administrator vetted is redirected to: any
+    /// other could use us to lead people to a place of its own (RFC 9700 §4.11.2; rules SB-15, MC-12).
+    pub(super) fn back_with_error(&self, address: &ReturnAddress, refusal: &Refusal) -> Response {
+        let description = refusal.reason.public_description();
+        let parameters = [("error", refusal.error().as_str()), ("error_description", description)];
+        let target = address.with(&self.app.config.issuer, &parameters);
+        if address.client.assurance == Assurance::Vetted {
+            return see_other(&target);
+        }
+        stay(self.app, &target, description)
+    }
+}
+
+/// The request that a `request_uri` stands for (RFC 9126 §4); the request itself if it has none.
+pub(super) async fn pushed(app: &App, received: &Received, form: String) -> Result<String, Response> {
+    let Ok(Some(uri)) = single(form.as_bytes(), "request_uri") else {
+        return Ok(form);
+    };
+    let client = single(form.as_bytes(), "client_id").ok().flatten().and_then(|id| id.parse::<ClientId>().ok());
+    let found = match &client {
+        Some(client) => app.store.take_pushed_request(&digest(&uri), client, received.now()).await,
+        None => Ok(None),
+    };
+    match found {
+        Ok(Some(form)) => Ok(form),
+        Ok(None) => {
+            let refusal = Refusal::new(ReasonCode::RequestUriInvalid, "no such request_uri of this client waits");
+            if let Err(failure) = refused_before_sign_in(app, received, client.as_ref(), &refusal).await {
+                return Err(failed(app, &failure));
+            }
+            Err(too_late(app))
+        }
+        Err(cause) => Err(unavailable(app, &cause.to_string())),
+    }
+}
