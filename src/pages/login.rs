@@ -137,6 +137,7 @@ async fn start(
         verifier: seal_for(&app.secrets_key, VERIFIER_PURPOSE, &verifier),
         return_to: wish.return_to.clone(),
         max_age: wish.max_age,
+        again: wish.again,
         begun_at: now,
     };
     let ask = Ask {

@@ -59,6 +59,9 @@ pub(super) struct Attempt {
     pub(super) return_to: String,
     /// The oldest proof that counts, in seconds.
     pub(super) max_age: Option<u32>,
+    /// Only a proof since `begun_at` counts (`prompt=login`).
+    #[serde(default)]
+    pub(super) again: bool,
     /// Unix seconds.
     pub(super) begun_at: i64,
 }
@@ -118,17 +121,18 @@ impl Browser {
     pub(super) async fn take_attempt(&self, app: &App, state: &str) -> Result<Option<Attempt>, Response> {
         let now = app.clock.now();
         let mut attempts: BTreeMap<String, Attempt> = self.get(app, ATTEMPTS).await?.unwrap_or_default();
-        let Some(attempt) = attempts.remove(&digest(state)) else {
+        let Some(attempt) = attempts.remove(&digest(state)).filter(|attempt| attempt.is_live(now)) else {
             return Ok(None);
         };
-        self.put(app, ATTEMPTS, &attempts).await?;
-        self.save(app).await?;
-        if !attempt.is_live(now) {
-            return Ok(None);
-        }
+        // Before the session is saved: whoever comes second may find that it has ended, by the sign-in of the first.
         let ends_at = attempt.begun_at.saturating_add(ATTEMPT_SECONDS);
         let is_first = app.store.use_login_state(&digest(state), ends_at).await;
-        Ok(is_first.map_err(|error| unavailable(app, &error.to_string()))?.then_some(attempt))
+        if !is_first.map_err(|error| unavailable(app, &error.to_string()))? {
+            return Ok(None);
+        }
+        self.put(app, ATTEMPTS, &attempts).await?;
+        self.save(app).await?;
+        Ok(Some(attempt))
     }
 
     /// The user came back: everything of the session before goes, and it gets a new id, so that whoever knew the old one

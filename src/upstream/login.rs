@@ -6,6 +6,7 @@
 
 use super::discovery::{self, Metadata};
 use super::fetch::{FetchError, Fetcher};
+use crate::config::is_loopback;
 use crate::domain::identity_provider::{IdentityProvider, Login};
 use crate::domain::names::IdpId;
 use arc_swap::ArcSwapOption;
@@ -312,8 +313,9 @@ fn endpoint_url(idp: &IdentityProvider, name: &str, text: &str) -> Result<Url, L
     let url = Url::parse(text).map_err(|problem| invalid(&problem.to_string()))?;
     match url.scheme() {
         "https" => Ok(url),
-        // As its documents: without TLS only on this machine, where that is allowed.
-        "http" if idp.allow_private_addresses => Ok(url),
+        // As its documents: without TLS only on this machine, where that is allowed. The browser is sent there too.
+        "http" if idp.allow_private_addresses && is_loopback(&url) => Ok(url),
+        "http" if idp.allow_private_addresses => Err(invalid("http is for loopback only")),
         _ => Err(invalid("it is not https")),
     }
 }
@@ -404,6 +406,24 @@ mod tests {
             (0..100).find(|wait| state.may_try(1000 + wait)).unwrap()
         };
         assert_eq!([0, 1, 2, 3, 6, 7, 8, 1000].map(waits), [0, 1, 2, 4, 32, 60, 60, 60]);
+    }
+
+    #[test]
+    fn users_are_sent_to_https_and_to_http_only_on_this_machine() {
+        let leads = |url: &str, allow_private: bool| {
+            let idp = serde_json::json!({
+                "id": "corp", "issuer": "https://idp.example", "name": "Corp", "allow_private_addresses": allow_private,
+            });
+            endpoint_url(&serde_json::from_value(idp).unwrap(), "authorization_endpoint", url).is_ok()
+        };
+        assert!(leads("https://idp.example/authorize", false) && leads("https://idp.internal/authorize", true));
+        assert!(leads("http://127.0.0.1:8080/authorize", true) && leads("http://localhost/authorize", true));
+        for url in
+            ["http://idp.internal/authorize", "http://10.0.0.1/", "javascript:alert(1)", "data:text/html,x", "/x"]
+        {
+            assert!(!leads(url, true) && !leads(url, false), "{url}");
+        }
+        assert!(!leads("http://127.0.0.1:8080/authorize", false));
     }
 
     #[test]

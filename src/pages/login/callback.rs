@@ -170,8 +170,14 @@ impl Back<'_> {
         let user: UserId = format!("{}{}", idp.prefix(), subject.sub)
             .parse()
             .map_err(|problem| self.token_refused(idp, &format!("sub of the ID token: {problem}"), attempt))?;
+        let skew = i64::from(self.app.config.tokens.clock_skew_seconds);
+        // `prompt=login` passes through the browser unsigned: whoever sits there can take it out. Not every provider says
+        // when; one that does must not say that it was before.
+        if attempt.again && subject.auth_time.is_some_and(|at| at < attempt.begun_at.saturating_sub(skew)) {
+            let detail = "the user was to prove again who they are, and auth_time is before that";
+            return Err(self.token_refused(idp, detail, attempt));
+        }
         if let Some(max_age) = attempt.max_age {
-            let skew = i64::from(self.app.config.tokens.clock_skew_seconds);
             let oldest = now.saturating_sub(i64::from(max_age)).saturating_sub(skew);
             // OpenID Connect Core §3.1.2.1: whoever asks for max_age gets auth_time, and checks it.
             if subject.auth_time.is_none_or(|at| at < oldest) {
