@@ -25,8 +25,9 @@ pub struct Terms {
     /// `nonce`, for the ID token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
-    /// When the user last proved who they are, Unix seconds.
-    pub auth_time: i64,
+    /// When the user last proved who they are, Unix seconds, if the provider said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
     /// How well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,
@@ -146,7 +147,7 @@ mod tests {
                 redirect_uri: "https://desk.example.com/callback".to_owned(),
                 code_challenge: "c".repeat(43),
                 nonce: None,
-                auth_time: NOW,
+                auth_time: Some(NOW),
                 acr: None,
                 amr: Vec::new(),
             },

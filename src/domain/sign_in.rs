@@ -21,8 +21,10 @@ pub struct SignIn {
     /// E-mail address, to show which account this is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// When the user last proved who they are, Unix seconds; `iat` of the ID token if the provider does not say.
-    pub auth_time: i64,
+    /// When the user last proved who they are, Unix seconds; none if the provider does not say. Then it counts as too long
+    /// ago wherever that matters: the provider may have known the user from before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth_time: Option<i64>,
     /// How well (`acr`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acr: Option<String>,

@@ -164,7 +164,7 @@ impl<'a> Authorizing<'a> {
             issued_at: Some(user.signed_in_at),
             jti: None,
             sid: None,
-            auth_time: Some(user.auth_time),
+            auth_time: user.auth_time,
             acr: user.acr.clone(),
             amr: user.amr.clone(),
             act: None,

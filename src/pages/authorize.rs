@@ -196,8 +196,8 @@ impl Way<'_> {
         if user.signed_in_at >= self.ticket.begun_at {
             return true;
         }
-        let age = self.received.now().saturating_sub(user.auth_time);
-        let is_recent = request.max_age.is_none_or(|max_age| age <= i64::from(max_age));
+        let age = user.auth_time.map(|at| self.received.now().saturating_sub(at));
+        let is_recent = request.max_age.is_none_or(|max_age| age.is_some_and(|age| age <= i64::from(max_age)));
         is_recent && !request.prompt.login && !request.prompt.select_account
     }
 

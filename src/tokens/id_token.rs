@@ -29,7 +29,7 @@ pub struct IdTokenClaims<'a> {
     /// `nonce` of the authorization request.
     pub nonce: Option<&'a str>,
     /// `auth_time`.
-    pub auth_time: i64,
+    pub auth_time: Option<i64>,
     /// `acr`.
     pub acr: Option<&'a str>,
     /// `amr`.
@@ -59,7 +59,9 @@ pub fn mint(claims: &IdTokenClaims<'_>, keys: &SigningKeys) -> Result<String, Ke
     members.insert("aud".to_owned(), json!(claims.client));
     members.insert("iat".to_owned(), json!(claims.now));
     members.insert("exp".to_owned(), json!(claims.now.saturating_add(LIFETIME_SECONDS)));
-    members.insert("auth_time".to_owned(), json!(claims.auth_time));
+    if let Some(auth_time) = claims.auth_time {
+        members.insert("auth_time".to_owned(), json!(auth_time));
+    }
     members.insert("at_hash".to_owned(), json!(URL_SAFE_NO_PAD.encode(half)));
     members.insert("sid".to_owned(), json!(claims.sid));
     for (name, value) in [("nonce", claims.nonce), ("acr", claims.acr)] {

@@ -440,6 +440,21 @@ async fn a85_a_weak_sign_in_leads_to_the_provider_once_and_then_back_to_the_clie
 }
 
 #[tokio::test]
+async fn a85_max_age_counts_from_what_the_provider_says_and_not_from_the_sign_in_here() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    desk.door.server.clock.advance(Duration::from_secs(1));
+    // Alice is signed in, but her provider did not say when she last proved who she is.
+    let asked = location(&desk.get(&request(&[("max_age", "3600")])).await);
+    assert_eq!(query(&asked)["max_age"], "3600", "{asked}");
+    let said = desk.door.alice(&asked, json!({"auth_time": desk.door.server.clock.now() - 10}));
+    let on = location(&desk.get(&desk.door.way_back(&asked, &said, "")).await);
+    let page = desk.get(&format!("{}?{}", on.path(), on.query().unwrap_or_default())).await;
+    assert!(page.status == 200 && page.text.contains("See your records"), "{}", page.text);
+    // Now it is known, and new enough.
+    assert_eq!(desk.get(&request(&[("max_age", "3600")])).await.status, 200);
+}
+
+#[tokio::test]
 async fn a66_introspection_tells_a_backend_of_its_own_tokens_only() {
     let mut desk = Desk::new(Kind::Sqlite).await;
     let text = format!(

@@ -1,7 +1,7 @@
 //! `/callback/{idp}`: the user comes back from their provider. What does not fit the sign-in that this very browser began
 //! is refused (rules OC-03, OC-04, SB-13, IS-03).
 
-use super::super::error::{error, error_with_link, unavailable};
+use super::super::error::{error, error_with_link, too_many, unavailable};
 use super::super::session::{Attempt, Browser};
 use super::super::who::{isolated, shown};
 use super::{NAME_CHARACTERS, VERIFIER_PURPOSE, callback_uri, cannot_begin, see_other};
@@ -192,7 +192,7 @@ impl Back<'_> {
             idp_session: subject.sid.clone(),
             name: subject.attributes.name.clone(),
             email: subject.attributes.email.clone(),
-            auth_time: subject.auth_time.or(subject.issued_at).unwrap_or(now),
+            auth_time: subject.auth_time,
             acr: subject.acr.clone(),
             amr: subject.amr.clone(),
             signed_in_at: now,
@@ -222,6 +222,9 @@ impl Back<'_> {
 
     /// The page for a failure, with its event.
     async fn failed(&self, failed: Failed) -> Response {
+        if let Some(seconds) = self.app.limits.count_failure(self.received.source) {
+            return too_many(self.app, seconds);
+        }
         let event = AuditEvent {
             detail: Some(failed.detail),
             subject: failed.subject,
