@@ -191,6 +191,7 @@ async fn config(listen: Option<SocketAddr>, database_url: &str) -> Result<Config
         set("PROCURA_ISSUER", format!("http://{listen}")),
         set("PROCURA_LISTEN", listen.to_string()),
         set("PROCURA_ADMIN_LISTEN", admin_listen.to_string()),
+        set("PROCURA_ORGANISATION__NAME", "Demo Hospital".to_owned()),
     ];
     let sources = ConfigSources { file: None, environment, database_url: Some(database_url.to_owned()) };
     Config::load(&sources).map_err(failed("the configuration"))

@@ -135,6 +135,7 @@ impl<'a> StoredGrant<'a> {
                 let minted = mint(&granted, &self.app.config.issuer, &self.keys)?;
                 let id_token = self.id_token(family, &granted, user.as_deref(), &minted.token)?;
                 self.app.audit.record(asked.granted(&granted, &minted, trace), None).await?;
+                self.app.uses.count(granted.grant_id.as_deref(), self.received.now());
                 Ok(Issued {
                     access_token: minted.token,
                     grant: self.grant,
@@ -229,7 +230,7 @@ fn subject_of(family: &GrantFamily, ends_at: i64) -> Subject {
         issued_at: Some(family.created_at),
         jti: None,
         sid: Some(family.id.clone()),
-        auth_time: Some(terms.auth_time),
+        auth_time: terms.auth_time,
         acr: terms.acr.clone(),
         amr: terms.amr.clone(),
         act: None,

@@ -3,7 +3,7 @@
 use super::layout::{Frame, page};
 use crate::app::App;
 use askama::Template;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 
 #[derive(Template)]
@@ -49,6 +49,15 @@ pub(super) fn unavailable(app: &App, cause: &str) -> Response {
     let text =
         "The server cannot do this at the moment. Nothing was changed. Wait a minute, then load this page again.";
     error(app, StatusCode::SERVICE_UNAVAILABLE, "Please try again in a minute", text)
+}
+
+/// Too many pages for nothing from one address: then a stranger can spend neither our disk nor our time.
+pub(super) fn too_many(app: &App, seconds: u64) -> Response {
+    let text = "Too many requests from your network went wrong. Nothing was changed. Wait a minute, then go back to the app \
+                and start again there.";
+    let mut page = error(app, StatusCode::TOO_MANY_REQUESTS, "Please try again later", text);
+    page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    page
 }
 
 /// What the page is about has ended, or never was.

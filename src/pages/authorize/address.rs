@@ -1,6 +1,6 @@
 //! Whom an answer to an authorization request goes to, and how an error gets there; a page where that is not known.
 
-use super::super::error::{error, unavailable};
+use super::super::error::{error, too_many, unavailable};
 use super::super::leave::stay;
 use super::{Way, failed, see_other, too_late};
 use crate::app::{App, ResolveError};
@@ -11,7 +11,7 @@ use crate::grants::Received;
 use crate::grants::authorization_request::{ReturnAddress, single};
 use crate::grants::authorize::refused_before_sign_in;
 use crate::secrets::digest;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 
 impl Way<'_> {
@@ -47,14 +47,14 @@ impl Way<'_> {
 
     /// Whom to answer is not known, so the user is told and nothing is sent anywhere (rule OA-03).
     async fn page_of(&self, client: Option<&ClientId>, refusal: &Refusal) -> Response {
+        if let Some(seconds) = self.app.limits.count_failure(self.received.source) {
+            return too_many(self.app, seconds);
+        }
         if let Err(failure) = refused_before_sign_in(self.app, self.received, client, refusal).await {
             return failed(self.app, &failure);
         }
         if let Some(seconds) = refusal.retry_after_seconds {
-            let text = "Too many new apps come from your network at the moment. Nothing was sent. Try again later.";
-            let mut page = error(self.app, StatusCode::TOO_MANY_REQUESTS, "Please try again later", text);
-            page.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-            return page;
+            return too_many(self.app, seconds);
         }
         let (title, text) = if refusal.reason == ReasonCode::RedirectUriInvalid {
             (
