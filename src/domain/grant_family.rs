@@ -5,6 +5,9 @@ use super::names::{ClientId, IdpId, ResourceId, UserId};
 use super::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
 
+/// How far the times of two requests at once may be apart, in seconds: by waiting, and by the clocks of two servers.
+const APART_SECONDS: i64 = 5;
+
 /// How long a code is good for, in seconds (rule OA-10).
 pub const CODE_SECONDS: i64 = 60;
 
@@ -99,8 +102,9 @@ impl GrantFamily {
         }
         let replaced_at = self.rotations.0.iter().find(|rotation| rotation.0 == generation).map(|rotation| rotation.1);
         match replaced_at {
-            // A clock that was set back must not make the time longer.
-            Some(at) if (0..=grace).contains(&now.saturating_sub(at)) => Presented::Late,
+            // A request that came a moment earlier, or to a server whose clock is behind, may be decided a moment later. A
+            // clock that was set back must not make the time longer.
+            Some(at) if (-APART_SECONDS..=grace).contains(&now.saturating_sub(at)) => Presented::Late,
             Some(_) | None => Presented::Reused,
         }
     }
@@ -171,7 +175,8 @@ mod tests {
         assert_eq!(family.presented(1, NOW + 1, 60), Presented::Reused);
         assert_eq!(family.presented(0, NOW, 60), Presented::Reused);
         assert_eq!(family.presented(3, NOW, 60), Presented::Reused);
-        assert_eq!(family.presented(1, NOW - 61, 60), Presented::Reused, "the clock was set back");
+        assert_eq!(family.presented(1, NOW - 61, 60), Presented::Late, "it came a second before the other was decided");
+        assert_eq!(family.presented(1, NOW - 66, 60), Presented::Reused, "the clock was set back");
     }
 
     #[test]

@@ -319,6 +319,15 @@ impl Way<'_> {
         let authorizing = Authorizing::new(self.app, self.received, &request, &user);
         let granted = match authorizing.outlook().await.map_err(|failure| failed(self.app, &failure))? {
             Outlook::Ask(granted) => granted,
+            // Agreed to meanwhile, on another page. Whoever says no here means no all the same.
+            Outlook::Agreed if posted.one("decision") != Some("allow") => {
+                let refusal =
+                    Refusal::new(ReasonCode::ConsentDenied, "the user said no to what they had allowed before");
+                let client = &request.client.client.id;
+                let recorded = refused_before_sign_in(self.app, self.received, Some(client), &refusal).await;
+                recorded.map_err(|failure| failed(self.app, &failure))?;
+                return Ok(self.denied(&request, &refusal));
+            }
             Outlook::Agreed => {
                 let target = self.code(&request, &authorizing).await?;
                 return Ok(self.leave(&request, &target));

@@ -409,6 +409,17 @@ async fn a52_only_what_was_agreed_to_goes_without_a_page() {
 }
 
 #[tokio::test]
+async fn no_on_one_page_is_no_whatever_was_said_on_another() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    let (one, other) = (desk.get(&request(&[])).await, desk.get(&request(&[])).await);
+    assert!(query(&leads_to(&desk.answer(&one, "allow").await)).contains_key("code"));
+    let answer = desk.answer(&other, "deny").await;
+    let sent = query(&leads_to(&answer));
+    assert_eq!((sent["error"].as_str(), sent.contains_key("code")), ("access_denied", false));
+    assert_eq!(desk.door.server.event(&answer).await.reason, ReasonCode::ConsentDenied.as_str());
+}
+
+#[tokio::test]
 async fn a85_a_weak_sign_in_leads_to_the_provider_once_and_then_back_to_the_client() {
     let mut desk = Desk::new(Kind::Sqlite).await;
     let vault = [
