@@ -67,9 +67,7 @@ impl ConsentCache {
         self.entries.insert(key, Arc::clone(&consents)).await;
         Ok(consents)
     }
-}
 
-impl ConsentCache {
     /// Why tokens of this grant family count no more, in words; none while they do.
     pub async fn family_ended(&self, store: &Store, family: &str) -> Result<Option<String>, StoreError> {
         let key = (family.to_owned(), self.version.load(Ordering::SeqCst));
@@ -77,9 +75,15 @@ impl ConsentCache {
             return Ok(ended);
         }
         let ended = match store.find_family(family).await? {
-            Some(family) => family.revoked_at.map(|_| {
-                format!("grant family {} was ended: {}", family.id, family.revoked_because.unwrap_or_default())
-            }),
+            Some(family) if family.revoked_at.is_some() => {
+                Some(format!("grant family {} was ended: {}", family.id, family.revoked_because.unwrap_or_default()))
+            }
+            // One that was stored while its session was being ended is not among those that were ended with it.
+            Some(family) => self
+                .ended_by_provider(store, &family.idp, &family.idp_sub, family.idp_session.as_deref())
+                .await?
+                .covers(Some(family.created_at))
+                .then(|| format!("identity provider {} ended the session of grant family {}", family.idp, family.id)),
             None => Some(format!("there is no grant family {family}")),
         };
         self.families.insert(key, ended.clone()).await;

@@ -13,6 +13,7 @@ pub mod params;
 pub mod refresh_token;
 pub mod request;
 pub mod revocation;
+mod standing;
 mod stored_grant;
 pub mod token_exchange;
 pub mod userinfo;

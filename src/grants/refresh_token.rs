@@ -64,7 +64,12 @@ pub async fn renew(
                 successor = Some(app.grant_tokens.refresh_token(&rotated.id, rotated.generation));
                 family = Some(rotated);
             }
-            Err(refusal) => decided.decision.refuse_after_all(refusal),
+            Err(refusal) => {
+                if refusal.reason == ReasonCode::RefreshTokenReused {
+                    ended_family(app, received, found, "refresh_token_reused").await?;
+                }
+                decided.decision.refuse_after_all(refusal);
+            }
         }
     }
     grant.finish(family.as_ref(), decided, successor).await

@@ -3,9 +3,8 @@
 
 use super::{Caller, Failure, Received, ended_family};
 use crate::app::App;
+use crate::domain::identity_provider::SubjectTokenType;
 use crate::domain::subject::SubjectIssuer;
-
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// Ends what the token is of, if it is this client's. Nothing is done about any other text, and nothing is told of it
 /// (RFC 7009 §2.2).
@@ -26,7 +25,11 @@ pub async fn revoke(app: &App, received: &Received, caller: &Caller, token: &str
 
 async fn family_of_access_token(app: &App, received: &Received, caller: &Caller, token: &str) -> Option<String> {
     let (snapshot, keys) = (app.snapshot(), app.signing_keys());
-    let subject = app.verifier(&snapshot, &keys, received.now()).subject(token, ACCESS_TOKEN).await.ok()?;
+    let subject = app
+        .verifier(&snapshot, &keys, received.now())
+        .subject(token, SubjectTokenType::AccessToken.uri())
+        .await
+        .ok()?;
     match &subject.issuer {
         SubjectIssuer::Own(own) if own.client_id == caller.client.client.id.as_str() => subject.sid,
         SubjectIssuer::Own(_) | SubjectIssuer::Idp(_) | SubjectIssuer::SignIn(_) => None,

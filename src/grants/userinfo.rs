@@ -1,12 +1,12 @@
 //! Who the user is, for a client that the user let know (OpenID Connect Core §5.3).
 
+use super::standing::still_good_for;
 use super::{Failure, Received};
 use crate::app::App;
+use crate::domain::identity_provider::SubjectTokenType;
 use crate::domain::subject::SubjectIssuer;
 use crate::tokens::id_token::user_claims;
 use serde_json::{Map, Value};
-
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
 /// Why nothing is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,28 +26,27 @@ pub async fn claims(
     token: &str,
 ) -> Result<Result<Map<String, Value>, Unknown>, Failure> {
     let (snapshot, keys) = (app.snapshot(), app.signing_keys());
-    let verified = app.verifier(&snapshot, &keys, received.now()).subject(token, ACCESS_TOKEN).await;
-    let Some(subject) = verified.ok().filter(|subject| matches!(subject.issuer, SubjectIssuer::Own(_))) else {
+    let verifier = app.verifier(&snapshot, &keys, received.now());
+    let Ok(subject) = verifier.subject(token, SubjectTokenType::AccessToken.uri()).await else {
         return Ok(Err(Unknown::Invalid));
     };
+    let SubjectIssuer::Own(own) = &subject.issuer else {
+        return Ok(Err(Unknown::Invalid));
+    };
+    if still_good_for(app, &snapshot, received, &subject, own).await?.is_none() {
+        return Ok(Err(Unknown::Invalid));
+    }
     let Some(sid) = &subject.sid else {
         return Ok(Err(Unknown::NoOpenid));
     };
     let family = app.store.find_family(sid).await?;
-    let Some(family) = family.filter(|family| family.revoked_at.is_none() && family.user.as_str() == subject.sub)
-    else {
+    let Some(family) = family.filter(|family| family.user.as_str() == subject.sub) else {
         return Ok(Err(Unknown::Invalid));
     };
     // A later hop's token is of the same family, but for another client: that one was told nothing of.
-    let SubjectIssuer::Own(own) = &subject.issuer else {
-        return Ok(Err(Unknown::Invalid));
-    };
     let is_openid = family.terms.identity.iter().any(|scope| scope.as_str() == "openid");
     if !is_openid || own.client_id != family.client.as_str() {
         return Ok(Err(Unknown::NoOpenid));
-    }
-    if snapshot.registry.is_suspended(&family.user) {
-        return Ok(Err(Unknown::Invalid));
     }
     let user = app.users.find(&app.store, &family.user).await?;
     Ok(Ok(user_claims(&subject.sub, &family.terms.identity, user.as_ref().map(|user| &user.attributes))))

@@ -82,7 +82,11 @@ impl Browser {
             let signs_in = snapshot.registry.idp(&user.idp).is_some_and(|idp| idp.login.is_some());
             signs_in && !snapshot.registry.is_suspended(&user.user)
         };
-        Ok(user.filter(counts))
+        let Some(user) = user.filter(counts) else { return Ok(None) };
+        // A sign-in that was stored while its session was being ended was not ended with it.
+        let ended = app.consents.ended_by_provider(&app.store, &user.idp, &user.idp_sub, user.idp_session.as_deref());
+        let ended = ended.await.map_err(|cause| unavailable(app, &cause.to_string()))?;
+        Ok(Some(user).filter(|user| !ended.covers(Some(user.signed_in_at))))
     }
 
     /// What tells this browser from any other: stable while the session lives, secret to nobody else's page. A session

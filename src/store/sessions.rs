@@ -1,6 +1,6 @@
 //! Sessions of browsers, and what identity providers said has ended.
 
-use super::grant_families::{REVOKE_OF_SESSION, REVOKE_OF_USER};
+use super::grant_families::{REVOKE_OF_NO_SESSION, REVOKE_OF_SESSION, REVOKE_OF_USER};
 use super::sql::{Step, Value, searchable};
 use super::{Store, StoreError, Versions};
 use crate::domain::event::AuditEvent;
@@ -135,8 +135,9 @@ impl Store {
             (None, Some(sub)) => steps.push(Step::new(END_USER, [idp.into(), text(sub)])),
             (None, None) => {}
         }
-        if let (None, Some(user)) = (&logout.idp_session, &logout.user) {
-            steps.push(Step::new(REVOKE_OF_USER, [text(user), now.into(), BECAUSE.into()]));
+        if let Some(user) = &logout.user {
+            let revoke = if logout.idp_session.is_some() { REVOKE_OF_NO_SESSION } else { REVOKE_OF_USER };
+            steps.push(Step::new(revoke, [text(user), now.into(), BECAUSE.into()]));
         }
         steps.push(Step::new(
             NOTE_END,

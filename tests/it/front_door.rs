@@ -69,6 +69,8 @@ macro_rules! on_both {
     };
 }
 
+mod standing;
+
 /// A request that is in order, with changes; an empty value takes a parameter out.
 fn request(changes: &[(&str, &str)]) -> String {
     let challenge = digest(VERIFIER);
@@ -463,35 +465,4 @@ async fn a85_max_age_counts_from_what_the_provider_says_and_not_from_the_sign_in
     assert!(page.status == 200 && page.text.contains("See your records"), "{}", page.text);
     // Now it is known, and new enough.
     assert_eq!(desk.get(&request(&[("max_age", "3600")])).await.status, 200);
-}
-
-#[tokio::test]
-async fn a66_introspection_tells_a_backend_of_its_own_tokens_only() {
-    let mut desk = Desk::new(Kind::Sqlite).await;
-    let text = format!(
-        "{}{}{}",
-        provider("corp", &desk.door.idp, LOGIN, CLAIMS),
-        REGISTRY.replace("name = \"Health records\"", "name = \"Health records\"\nclients = [\"backend\"]"),
-        "[[client]]\nid = \"backend\"\nname = \"B\"\nauthentication = \"client_secret_post\"\ngrants = [\"token_exchange\"]\n\
-         [[client]]\nid = \"nosy\"\nname = \"N\"\nauthentication = \"client_secret_post\"\ngrants = [\"token_exchange\"]\n"
-    );
-    desk.door.server.apply(&text).await;
-    let (backend, nosy) = (desk.door.server.new_secret("backend").await, desk.door.server.new_secret("nosy").await);
-    let code = desk.code().await;
-    let answer = desk.redeem(&code, &[]).await;
-    let token = answer.token();
-    let ask = async |client: &str, secret: &str, token: &str| {
-        let form = [("token", token), ("client_id", client), ("client_secret", secret)];
-        Browser::default().post_from(desk.door.router(), "/introspect", &form, &[]).await
-    };
-    let active = ask("backend", &backend, &token).await.json();
-    assert_eq!((active["active"].as_bool(), active["sub"].as_str()), (Some(true), Some("corp|alice")));
-    assert_eq!(active["act"]["sub"], "desk");
-    assert_eq!(ask("nosy", &nosy, &token).await.text, r#"{"active":false}"#);
-    assert_eq!(ask("backend", &backend, "garbage").await.text, r#"{"active":false}"#);
-    assert_eq!(ask("backend", "wrong", &token).await.status, 401);
-    desk.refresh(&refresh_token(&answer), &[]).await;
-    let consent = claims(&token)["grant_id"].as_str().unwrap().to_owned();
-    desk.door.server.change(&[Change::RevokeConsent(consent)]).await;
-    assert_eq!(ask("backend", &backend, &token).await.text, r#"{"active":false}"#);
 }

@@ -12,7 +12,7 @@ const BOTH: [Kind; 2] = [Kind::Sqlite, Kind::Postgres];
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// A logout token of the provider at the server's time; a null takes a claim away.
-fn logout_token(door: &FrontDoor, jti: &str, changes: Value) -> String {
+pub(crate) fn logout_token(door: &FrontDoor, jti: &str, changes: Value) -> String {
     let now = door.server.clock.now();
     let claims = json!({
         "iss": door.idp.issuer(), "aud": "procura-there", "iat": now, "exp": now + 120, "jti": jti,
@@ -21,7 +21,7 @@ fn logout_token(door: &FrontDoor, jti: &str, changes: Value) -> String {
     sign(&door.idp.key(), Some("logout+jwt"), &with(claims, changes))
 }
 
-async fn tell(door: &FrontDoor, token: &str) -> Answer {
+pub(crate) async fn tell(door: &FrontDoor, token: &str) -> Answer {
     let (mut nobody, form) = (Browser::default(), [("logout_token", token)]);
     let answer = nobody.post_from(door.router(), "/backchannel-logout/corp", &form, &[]).await;
     assert_eq!(answer.header("cache-control"), "no-store");
@@ -225,5 +225,23 @@ async fn a_request_under_way_does_not_bring_an_ended_session_back() {
         store.delete_session("d1").await.unwrap();
         store.save_session("d1", "{\"a\":3}", None).await.unwrap();
         assert_eq!(store.find_session("d1", now).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_that_is_stored_while_its_session_is_being_ended_does_not_count() {
+    for kind in BOTH {
+        let door = FrontDoor::open(kind).await;
+        let (store, now) = (&door.server.app.store, door.server.clock.now());
+        let mut browser = Browser::default();
+        door.sign_in(&mut browser).await;
+        let id = browser.cookie.clone().unwrap().split_once('=').unwrap().1.to_owned();
+        let stored_as = procura::secrets::digest(&id);
+        let document = store.find_session(&stored_as, now).await.unwrap().unwrap();
+        for end in [json!({}), json!({"sid": null})] {
+            assert_eq!(tell(&door, &logout_token(&door, &end.to_string(), end)).await.status, 200);
+            store.create_session(&stored_as, &document, None, now + 3600).await.unwrap();
+            assert!(!is_signed_in(&door, &browser).await);
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::{Cut, Delegation, Gate, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::ConsentMode;
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::names::{ClientId, ResourceId, UserId};
+use crate::domain::registry::Registry;
 use crate::domain::resource::Resource;
 use crate::domain::scope::ScopeSet;
 
@@ -49,7 +50,7 @@ pub(super) fn agreed<'a>(
     let covered = |consent: &Consent| scopes.iter().filter(|scope| consent.scopes.contains(scope)).count();
     let best = all
         .iter()
-        .filter(|consent| holds(question, consent) && covered(consent) > 0)
+        .filter(|consent| holds(question.registry, consent, question.now) && covered(consent) > 0)
         .max_by_key(|consent| (covered(consent), matches!(consent.user, ConsentingUser::One(_)), consent.granted_at));
     let Some(consent) = best else {
         let reason = why_none(&all, &scopes, question.now);
@@ -73,16 +74,45 @@ pub(super) fn agreed<'a>(
     Ok(Agreed { scopes, consent: Some(consent) })
 }
 
+/// True while the consent of this id holds for the user, or the one that replaced it does: a user who agrees to more takes
+/// nothing back.
+///
+/// What replaces a consent is recorded in the second in which the earlier one ends. After a consent was taken back, a
+/// later one does not revive the tokens that rested on it.
+pub fn carries_on(registry: &Registry, consents: &[Consent], user: &UserId, id: &str, now: i64) -> bool {
+    // More replacements than anybody makes while a token lives; those of one second could otherwise lead in a circle.
+    const REPLACEMENTS: usize = 8;
+    let mut candidates: Vec<&Consent> =
+        consents.iter().filter(|consent| consent.id == id && consent.speaks_for(user)).collect();
+    for _ in 0..=REPLACEMENTS {
+        if candidates.iter().any(|consent| holds(registry, consent, now)) {
+            return true;
+        }
+        let replaced_by = |later: &&Consent| {
+            candidates.iter().any(|earlier| {
+                later.id != earlier.id
+                    && later.user == earlier.user
+                    && later.client == earlier.client
+                    && later.resource == earlier.resource
+                    && Some(later.granted_at) == earlier.revoked_at
+                    && earlier.scopes.is_subset(&later.scopes)
+            })
+        };
+        candidates = consents.iter().filter(replaced_by).collect();
+    }
+    false
+}
+
 /// True while a consent counts. One for everyone counts only while the client is declared with `consent = "admin"`:
 /// a client that went back to asking each user must ask.
-pub(super) fn holds(question: &Question<'_>, consent: &Consent) -> bool {
+fn holds(registry: &Registry, consent: &Consent, now: i64) -> bool {
     let declared = match consent.user {
         ConsentingUser::One(_) => true,
         ConsentingUser::Everyone => {
-            question.registry.client(&consent.client).is_some_and(|entry| entry.client.consent == ConsentMode::Admin)
+            registry.client(&consent.client).is_some_and(|entry| entry.client.consent == ConsentMode::Admin)
         }
     };
-    declared && consent.is_live(question.now)
+    declared && consent.is_live(now)
 }
 
 fn why_none(all: &[&Consent], scopes: &ScopeSet, now: i64) -> ReasonCode {

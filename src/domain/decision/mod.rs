@@ -16,7 +16,7 @@ mod target;
 mod tests;
 mod trace;
 
-pub use consent::ConsentNeeded;
+pub use consent::{ConsentNeeded, carries_on};
 pub use reason::{ErrorCode, Gate, ReasonCode};
 pub use trace::{GateResult, Trace, TraceLine};
 

@@ -1,6 +1,6 @@
 //! Gates 3 and 4: the subject token is valid, and belongs to the client that presents it.
 
-use super::consent::holds;
+use super::consent::carries_on;
 use super::target::sources;
 use super::{Delegation, Gate, GrantedSubject, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::ClientEntry;
@@ -138,8 +138,7 @@ fn known_user(
     registered(question, &user.idp)?;
     is_no_client(question, &user.id)?;
     for id in own.earlier_grants.iter().map(String::as_str).chain([grant_id]) {
-        let consent = asked.consents.iter().find(|consent| consent.id == id && consent.speaks_for(&user.id));
-        if !consent.is_some_and(|consent| carries_on(question, asked, consent)) {
+        if !carries_on(question.registry, asked.consents, &user.id, id, question.now) {
             let detail = format!("consent {id} was taken back, has ended, or is unknown");
             return Err(Refusal::new(ReasonCode::SubjectRevoked, detail));
         }
@@ -150,33 +149,6 @@ fn known_user(
         idp_sub: user.idp_sub.clone(),
         attributes: user.attributes.clone(),
     })
-}
-
-/// True while a consent holds, or the one that replaced it does: a user who agrees to more takes nothing back.
-///
-/// What replaces a consent is recorded in the second in which the earlier one ends. After a consent was taken back, a
-/// later one does not revive the tokens that rested on it.
-fn carries_on(question: &Question<'_>, asked: Delegation<'_>, consent: &Consent) -> bool {
-    // More replacements than anybody makes while a token lives; those of one second could otherwise lead in a circle.
-    const REPLACEMENTS: usize = 8;
-    let mut candidates = vec![consent];
-    for _ in 0..=REPLACEMENTS {
-        if candidates.iter().any(|consent| holds(question, consent)) {
-            return true;
-        }
-        let replaced_by = |later: &&Consent| {
-            candidates.iter().any(|earlier| {
-                later.id != earlier.id
-                    && later.user == earlier.user
-                    && later.client == earlier.client
-                    && later.resource == earlier.resource
-                    && Some(later.granted_at) == earlier.revoked_at
-                    && earlier.scopes.is_subset(&later.scopes)
-            })
-        };
-        candidates = asked.consents.iter().filter(replaced_by).collect();
-    }
-    false
 }
 
 fn client_itself(question: &Question<'_>, token: &Subject) -> Result<GrantedSubject, Refusal> {
