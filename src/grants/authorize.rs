@@ -47,54 +47,57 @@ impl<'a> Authorizing<'a> {
         Self { app, received, request, user, snapshot: app.snapshot() }
     }
 
-    /// What is declared.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-
     /// Whether the user must be asked, and for what.
     pub async fn outlook(&self) -> Result<Outlook, Failure> {
         let as_it_is = self.decide(None).await?;
-        if let Ok(granted) = &as_it_is.outcome
-            && self.may_be_silent(granted).await?
-        {
-            return Ok(Outlook::Agreed);
-        }
-        // As if the user agreed to everything: what is left is what there is to agree to.
-        let agreed = match &as_it_is.outcome {
+        let resource = match &as_it_is.outcome {
             Ok(granted) => granted_resource(granted),
             Err(refusal) => refusal.consent.as_ref().map(|needed| needed.resource.clone()),
         };
-        let Some(resource) = agreed else {
+        let Some(resource) = resource else {
             return Ok(Outlook::Refused(Box::new(as_it_is)));
         };
+        // As if the user agreed to everything: what is left is what there is to agree to.
         let with_all = self.decide(Some(&resource)).await?;
-        Ok(match with_all.outcome {
-            Ok(granted) => Outlook::Ask(Box::new(granted)),
-            Err(_) => Outlook::Refused(Box::new(with_all)),
-        })
+        let Ok(all) = with_all.outcome else {
+            return Ok(Outlook::Refused(Box::new(with_all)));
+        };
+        if let Ok(granted) = &as_it_is.outcome
+            && all.scopes.is_subset(&granted.scopes)
+            && self.may_be_silent(granted, &resource).await?
+        {
+            return Ok(Outlook::Agreed);
+        }
+        Ok(Outlook::Ask(Box::new(all)))
     }
 
     /// Only a client that an administrator vetted, at a place that only it can be at, gets a code without the user seeing
     /// it (rules NA-04, RG-08), and only what the user agreed to when the client was what it is now (A52).
-    async fn may_be_silent(&self, granted: &Granted) -> Result<bool, Failure> {
+    async fn may_be_silent(&self, granted: &Granted, resource: &ResourceId) -> Result<bool, Failure> {
         let entry = &self.request.client;
         let vetted = entry.assurance == Assurance::Vetted;
         let https = redirect_uri::kind(&self.request.redirect_uri) == Some(RedirectKind::Https);
         if !vetted || !https || self.request.prompt.consent || !granted.cut.is_empty() {
             return Ok(false);
         }
-        let Some(resource) = granted_resource(granted) else {
-            return Ok(false);
-        };
-        // All that would be granted after asking is granted already: nothing is left to ask for.
-        let with_all = self.decide(Some(&resource)).await?;
-        let nothing_new = with_all.outcome.is_ok_and(|all| all.scopes.is_subset(&granted.scopes));
         let consents = self.app.consents.of(&self.app.store, &self.user.user).await?;
         let consent = consents.iter().find(|consent| Some(&consent.id) == granted.grant_id.as_ref());
         let same_client = consent
             .is_some_and(|consent| consent.fingerprint.as_ref().is_none_or(|seen| *seen == entry.client.fingerprint()));
-        Ok(nothing_new && same_client)
+        Ok(same_client && self.was_told_of_the_user(resource).await?)
+    }
+
+    /// Whether a grant that goes on told the client as much of the user as it asks for now (`openid`, `profile`, `email`).
+    async fn was_told_of_the_user(&self, resource: &ResourceId) -> Result<bool, Failure> {
+        let (request, now) = (self.request, self.received.now());
+        if request.identity.is_empty() {
+            return Ok(true);
+        }
+        let families = self.app.store.families_of(&self.user.user, now).await?;
+        Ok(families.iter().any(|family| {
+            let same = family.client == request.client.client.id && family.resource == *resource;
+            same && request.identity.is_subset(&family.terms.identity)
+        }))
     }
 
     /// Decides; with `agreed` as if the user had agreed to everything at this backend.

@@ -5,7 +5,7 @@ use super::client_auth::{AuthenticationFailure, Credentials};
 use super::error::OAuthError;
 use super::form::{Posted, admit, posted, unavailable};
 use crate::app::App;
-use crate::domain::decision::{ReasonCode, Refusal};
+use crate::domain::decision::{ErrorCode, ReasonCode, Refusal};
 use crate::domain::event::EventKind;
 use crate::domain::names::ClientId;
 use crate::grants::authorization_request::{ReturnAddress, read};
@@ -51,13 +51,18 @@ async fn push(app: &App, received: &Received, request: Request<Body>) -> Result<
             Err(error) => unavailable(&error.to_string()),
         }
     };
+    // Whoever has not proved who they are can spend neither our disk nor our time.
+    let stranger = async |client: Option<&ClientId>, refusal: Refusal| match app.limits.count_failure(received.source) {
+        Some(seconds) => OAuthError::slow_down(seconds),
+        None => refused(client, refusal).await,
+    };
     let params = match params {
         Ok(params) => params,
-        Err(refusal) => return Err(refused(None, refusal).await),
+        Err(refusal) => return Err(stranger(None, refusal).await),
     };
     if params.get("request_uri").is_some() {
         let refusal = Refusal::new(ReasonCode::ParameterInvalid, "request_uri cannot be pushed (RFC 9126 section 2.1)");
-        return Err(refused(None, refusal).await);
+        return Err(stranger(None, refusal).await);
     }
     let snapshot = app.snapshot();
     // A client that is known by its document may come here first, before /authorize.
@@ -66,24 +71,18 @@ async fn push(app: &App, received: &Received, request: Request<Body>) -> Result<
         && let Err(crate::app::ResolveError::Refused(refusal)) =
             app.clients.resolve(app, &snapshot, id, received.source, received.now()).await
     {
-        return Err(refused(
-            Some(id),
-            Refusal { error: Some(crate::domain::decision::ErrorCode::InvalidClient), ..refusal },
-        )
-        .await);
+        let refusal = Refusal { error: Some(ErrorCode::InvalidClient), ..refusal };
+        return Err(stranger(Some(id), refusal).await);
     }
     let credentials = match Credentials::read(&headers, &params) {
         Ok(credentials) => credentials,
-        Err(refusal) => return Err(refused(None, refusal).await),
+        Err(refusal) => return Err(stranger(None, refusal).await),
     };
     let caller = match credentials.authenticate(app, &snapshot, received.now()).await {
         Ok(caller) => caller,
         Err(AuthenticationFailure::Unavailable(error)) => return Err(unavailable(&error.to_string())),
         Err(AuthenticationFailure::Refused(refusal)) => {
-            if let Some(seconds) = app.limits.count_failure(received.source) {
-                return Err(OAuthError::slow_down(seconds));
-            }
-            return Err(refused(credentials.claimed().as_ref(), refusal).await);
+            return Err(stranger(credentials.claimed().as_ref(), refusal).await);
         }
     };
     let id = &caller.client.client.id;

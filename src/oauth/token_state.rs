@@ -82,17 +82,28 @@ async fn authenticated(app: &App, received: &Received, request: Request<Body>) -
     let read = params.and_then(|params| Ok((Credentials::read(&headers, &params)?, params)));
     let (credentials, params) = match read {
         Ok(read) => read,
-        Err(refusal) => return Err(refused(app, received, None, refusal, challenge).await),
+        Err(refusal) => return Err(stranger(app, received, None, refusal, challenge).await),
     };
     match credentials.authenticate(app, &app.snapshot(), received.now()).await {
         Ok(caller) => Ok((caller, params)),
         Err(AuthenticationFailure::Unavailable(error)) => Err(unavailable(&error.to_string())),
         Err(AuthenticationFailure::Refused(refusal)) => {
-            if let Some(seconds) = app.limits.count_failure(received.source) {
-                return Err(OAuthError::slow_down(seconds));
-            }
-            Err(refused(app, received, credentials.claimed(), refusal, challenge).await)
+            Err(stranger(app, received, credentials.claimed(), refusal, challenge).await)
         }
+    }
+}
+
+/// Refuses whoever has not proved who they are: they can spend neither our disk nor our time.
+async fn stranger(
+    app: &App,
+    received: &Received,
+    client: Option<ClientId>,
+    refusal: Refusal,
+    challenge: bool,
+) -> OAuthError {
+    match app.limits.count_failure(received.source) {
+        Some(seconds) => OAuthError::slow_down(seconds),
+        None => refused(app, received, client, refusal, challenge).await,
     }
 }
 

@@ -15,9 +15,9 @@ use super::session::Browser;
 use super::who::Who;
 use super::{form, login};
 use crate::app::App;
-use crate::domain::client::Assurance;
+use crate::domain::client::{Assurance, ClientEntry};
 use crate::domain::consent::Consent;
-use crate::domain::decision::{Decision, Granted, ReasonCode, Refusal};
+use crate::domain::decision::{Decision, Granted, ReasonCode, Refusal, SignInNeeded};
 use crate::domain::names::UserId;
 use crate::domain::resource::Resource;
 use crate::domain::scope::ScopeSet;
@@ -67,6 +67,8 @@ struct Way<'a> {
     received: &'a Received,
     browser: &'a Browser,
     ticket: Ticket,
+    /// A form of ours was sent: then a redirect to elsewhere would be stopped (rule CL-20).
+    after_form: bool,
 }
 
 /// `GET` and `POST /authorize`.
@@ -94,7 +96,7 @@ pub(super) async fn authorize(
         Err(page) => return page,
     };
     let ticket = Ticket { form, begun_at: received.now() };
-    Way { app: &app, received: &received, browser: &browser, ticket }.go().await
+    Way { app: &app, received: &received, browser: &browser, ticket, after_form: false }.go().await
 }
 
 /// `GET /authorize/continue`: back from the provider.
@@ -109,7 +111,7 @@ pub(super) async fn go_on(
     let opened = seal::open_for(&app.secrets_key, TICKET, &sealed);
     let ticket = opened.and_then(|text| serde_json::from_str::<Ticket>(&text).ok());
     match ticket.filter(|ticket| received.now() < ticket.begun_at.saturating_add(REQUEST_SECONDS)) {
-        Some(ticket) => Way { app: &app, received: &received, browser: &browser, ticket }.go().await,
+        Some(ticket) => Way { app: &app, received: &received, browser: &browser, ticket, after_form: false }.go().await,
         None => too_late(&app),
     }
 }
@@ -128,7 +130,7 @@ pub(super) async fn connect(
         Err(page) => return page,
     };
     let allowed = posted.one("decision") == Some("allow");
-    let way = Way { app: &app, received: &received, browser: &browser, ticket };
+    let way = Way { app: &app, received: &received, browser: &browser, ticket, after_form: true };
     way.connected(allowed).await.unwrap_or_else(|page| page)
 }
 
@@ -145,7 +147,8 @@ pub(super) async fn decide(
         Ok(about) => about,
         Err(page) => return page,
     };
-    let way = Way { app: &app, received: &received, browser: &browser, ticket: about.ticket.clone() };
+    let ticket = about.ticket.clone();
+    let way = Way { app: &app, received: &received, browser: &browser, ticket, after_form: true };
     way.decided(&about, &posted).await.unwrap_or_else(|page| page)
 }
 
@@ -192,9 +195,13 @@ impl Way<'_> {
     }
 
     fn is_good_enough(&self, request: &AuthorizationRequest, user: &SignIn) -> bool {
-        // A sign-in since the request came is the answer to it, whatever the provider made of it.
+        // A sign-in since the request came is the answer to it, unless the provider says that it only knew the user from
+        // before: then it was begun by another page, which asked for less.
         if user.signed_in_at >= self.ticket.begun_at {
-            return true;
+            let begun_at = self.ticket.begun_at.saturating_sub(i64::from(self.app.config.tokens.clock_skew_seconds));
+            let is_new = !request.prompt.login || user.auth_time.is_none_or(|at| at >= begun_at);
+            let oldest = request.max_age.map(|max_age| begun_at.saturating_sub(i64::from(max_age)));
+            return is_new && oldest.is_none_or(|oldest| user.auth_time.is_some_and(|at| at >= oldest));
         }
         let age = user.auth_time.map(|at| self.received.now().saturating_sub(at));
         let is_recent = request.max_age.is_none_or(|max_age| age.is_some_and(|age| age <= i64::from(max_age)));
@@ -206,14 +213,14 @@ impl Way<'_> {
         &self,
         request: &AuthorizationRequest,
         is_signed_in: bool,
-        needed: Option<&crate::domain::decision::SignInNeeded>,
+        needed: Option<&SignInNeeded>,
     ) -> Result<Response, Response> {
         if request.prompt.none {
             let refusal = Refusal::new(ReasonCode::SignInRequired, "prompt=none, and the user would have to sign in");
             return Ok(self.answer_early(&request.return_address(), refusal).await);
         }
         if request.client.assurance == Assurance::Vetted || is_signed_in {
-            return Ok(login::begin(self.app, self.browser, self.wish(request, needed)).await);
+            return Ok(self.to_provider(request, needed).await);
         }
         let form = form::seal(self.app, self.browser, CONNECT, &self.ticket).await?;
         let snapshot = self.app.snapshot();
@@ -235,11 +242,7 @@ impl Way<'_> {
         Ok(connect_page(self.app, &page))
     }
 
-    fn wish(
-        &self,
-        request: &AuthorizationRequest,
-        needed: Option<&crate::domain::decision::SignInNeeded>,
-    ) -> login::LoginWish {
+    fn wish(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> login::LoginWish {
         let ticket = serde_json::to_string(&self.ticket).expect("a ticket has only texts and numbers");
         let max_age = [request.max_age, needed.and_then(|needed| needed.max_age)].into_iter().flatten().min();
         let wanted = needed.map(|needed| needed.acr_values.join(" ")).filter(|values| !values.is_empty());
@@ -264,7 +267,16 @@ impl Way<'_> {
                 .map_err(|failure| failed(self.app, &failure))?;
             return Ok(self.denied(&request, &refusal));
         }
-        Ok(login::begin_after_form(self.app, self.browser, self.wish(&request, None)).await)
+        Ok(self.to_provider(&request, None).await)
+    }
+
+    async fn to_provider(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> Response {
+        let wish = self.wish(request, needed);
+        if self.after_form {
+            login::begin_after_form(self.app, self.browser, wish).await
+        } else {
+            login::begin(self.app, self.browser, wish).await
+        }
     }
 
     /// The consent page.
@@ -330,7 +342,7 @@ impl Way<'_> {
             }
             Outlook::Agreed => {
                 let target = self.code(&request, &authorizing).await?;
-                return Ok(self.leave(&request, &target));
+                return Ok(self.leave(&request.client, &target));
             }
             Outlook::Refused(decision) => return self.refused(&request, &user, &authorizing, *decision).await,
         };
@@ -350,7 +362,7 @@ impl Way<'_> {
         }
         give(self.app, self.received, &parties, choice.scopes, choice.lasts).await.map_err(failed)?;
         let target = self.code(&request, &authorizing).await?;
-        Ok(self.leave(&request, &target))
+        Ok(self.leave(&request.client, &target))
     }
 
     /// The redirect URI with a code.
@@ -403,12 +415,12 @@ impl Way<'_> {
     fn denied(&self, request: &AuthorizationRequest, refusal: &Refusal) -> Response {
         let description = refusal.reason.public_description();
         let parameters = [("error", refusal.error().as_str()), ("error_description", description)];
-        self.leave(request, &request.return_address().with(&self.app.config.issuer, &parameters))
+        self.leave(&request.client, &request.return_address().with(&self.app.config.issuer, &parameters))
     }
 
-    fn leave(&self, request: &AuthorizationRequest, target: &str) -> Response {
+    fn leave(&self, client: &ClientEntry, target: &str) -> Response {
         let snapshot = self.app.snapshot();
-        let who = Who::of(&request.client, &snapshot.registry, &self.app.config.organisation.name);
+        let who = Who::of(client, &snapshot.registry, &self.app.config.organisation.name);
         leave(self.app, target, &who.in_text())
     }
 }

@@ -70,6 +70,7 @@ macro_rules! on_both {
 }
 
 mod standing;
+mod ways;
 
 /// A request that is in order, with changes; an empty value takes a parameter out.
 fn request(changes: &[(&str, &str)]) -> String {
@@ -408,6 +409,15 @@ async fn a52_only_what_was_agreed_to_goes_without_a_page() {
     ] {
         assert_eq!(desk.get(&request(&[changes])).await.status, 200, "the user is asked: {changes:?}");
     }
+    // Neither is the client told silently who the user is.
+    let known = request(&[("scope", "records.read openid email")]);
+    let page = desk.get(&known).await;
+    assert_eq!(page.status, 200, "who the user is was not told before");
+    let sent = query(&leads_to(&desk.answer(&page, "allow").await));
+    assert_eq!(desk.redeem(&sent["code"], &[]).await.status, 200);
+    assert_eq!(desk.get(&known).await.status, 303, "as much was told before");
+    let more = desk.get(&request(&[("scope", "records.read openid profile")])).await;
+    assert_eq!(more.status, 200, "the name was not");
 }
 
 #[tokio::test]

@@ -80,6 +80,12 @@ impl Way<'_> {
 
     pub(super) async fn answer_early(&self, address: &ReturnAddress, refusal: Refusal) -> Response {
         let client = &address.client.client.id;
+        // `prompt=none` is asked again and again by clients that do all right.
+        if refusal.reason != ReasonCode::SignInRequired
+            && let Some(seconds) = self.app.limits.count_failure(self.received.source)
+        {
+            return too_many(self.app, seconds);
+        }
         match refused_before_sign_in(self.app, self.received, Some(client), &refusal).await {
             Ok(()) => self.back_with_error(address, &refusal),
             Err(failure) => failed(self.app, &failure),
@@ -92,10 +98,11 @@ impl Way<'_> {
         let description = refusal.reason.public_description();
         let parameters = [("error", refusal.error().as_str()), ("error_description", description)];
         let target = address.with(&self.app.config.issuer, &parameters);
-        if address.client.assurance == Assurance::Vetted {
-            return see_other(&target);
+        match address.client.assurance {
+            Assurance::Vetted if self.after_form => self.leave(&address.client, &target),
+            Assurance::Vetted => see_other(&target),
+            Assurance::Domain | Assurance::SelfAsserted => stay(self.app, &target, description),
         }
-        stay(self.app, &target, description)
     }
 }
 
@@ -112,6 +119,9 @@ pub(super) async fn pushed(app: &App, received: &Received, form: String) -> Resu
     match found {
         Ok(Some(form)) => Ok(form),
         Ok(None) => {
+            if let Some(seconds) = app.limits.count_failure(received.source) {
+                return Err(too_many(app, seconds));
+            }
             let refusal = Refusal::new(ReasonCode::RequestUriInvalid, "no such request_uri of this client waits");
             if let Err(failure) = refused_before_sign_in(app, received, client.as_ref(), &refusal).await {
                 return Err(failed(app, &failure));
