@@ -83,7 +83,7 @@ impl ClientDirectory {
         id: &ClientId,
     ) -> Result<Arc<[StoredSecret]>, StoreError> {
         if snapshot.registry.client(id).is_some() {
-            return Ok(snapshot.secrets_of(id).into());
+            return Ok(snapshot.secrets_of(id));
         }
         let known = self.known(store, snapshot, id).await?;
         Ok(known.map_or_else(|| Arc::from([]), |known| Arc::clone(&known.secrets)))

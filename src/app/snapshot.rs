@@ -7,6 +7,7 @@ use crate::domain::registry::Registry;
 use crate::domain::resource::canonical_uri;
 use crate::store::{StoredRegistry, Versions};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Everything a decision rests on, but for users and consents.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct Snapshot {
     /// Compiled policies.
     pub policies: PolicySet,
     /// Live secrets of each client, oldest first.
-    pub secrets: HashMap<ClientId, Vec<StoredSecret>>,
+    pub secrets: HashMap<ClientId, Arc<[StoredSecret]>>,
     /// What the database was at.
     pub versions: Versions,
 }
@@ -51,11 +52,12 @@ impl Snapshot {
         );
         let policies = PolicySet::of(&registry, default)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let secrets = secrets.into_iter().map(|(client, live)| (client, live.into())).collect();
         Ok(Self { registry, policies, secrets, versions })
     }
 
     /// The live secrets of a client.
-    pub fn secrets_of(&self, client: &ClientId) -> &[StoredSecret] {
-        self.secrets.get(client).map_or(&[], Vec::as_slice)
+    pub fn secrets_of(&self, client: &ClientId) -> Arc<[StoredSecret]> {
+        self.secrets.get(client).map_or_else(|| Arc::from([]), Arc::clone)
     }
 }

@@ -83,6 +83,13 @@ pub struct EventSubject {
     pub idp_sub: Option<String>,
 }
 
+impl EventSubject {
+    /// A user, by the `sub` of our tokens and as their provider knows them.
+    pub fn user(user: &UserId, idp: &IdpId, idp_sub: &str) -> Self {
+        Self { sub: user.as_str().to_owned(), idp: Some(idp.clone()), idp_sub: Some(idp_sub.to_owned()) }
+    }
+}
+
 /// One scope that was asked for and not granted, and the ceiling that cut it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutScope {

@@ -1,7 +1,7 @@
 //! Authorization code (RFC 6749 §4.1.3, with PKCE): what the user agreed to in the browser becomes a token.
 
 use super::stored_grant::StoredGrant;
-use super::{Caller, Failure, Issued, Received, ended_family};
+use super::{Caller, Failure, FamilyEnd, Issued, Received, ended_family};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::decision::{ReasonCode, Refusal};
@@ -48,7 +48,7 @@ pub async fn redeem(app: &App, received: &Received, caller: &Caller, request: Co
         }
     }
     if let (true, Some(family)) = (replayed, &family) {
-        ended_family(app, received, family, "code_replayed").await?;
+        ended_family(app, received, family, FamilyEnd::CodeReplayed).await?;
     }
     let renewable = family
         .as_ref()

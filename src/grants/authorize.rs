@@ -253,11 +253,7 @@ impl<'a> Authorizing<'a> {
             kind: EventKind::Authorization,
             scopes: self.request.scopes.as_ref(),
             subject: None,
-            subject_party: Some(EventSubject {
-                sub: self.user.user.as_str().to_owned(),
-                idp: Some(self.user.idp.clone()),
-                idp_sub: Some(self.user.idp_sub.clone()),
-            }),
+            subject_party: Some(EventSubject::user(&self.user.user, &self.user.idp, &self.user.idp_sub)),
             subject_issuer: registry.idp(&self.user.idp).map(|idp| idp.issuer.clone()),
             target: self.request.targets.resolve(registry, &self.app.config.issuer).ok().flatten(),
             policy_hash: self.snapshot.policies.hash(),

@@ -200,14 +200,7 @@ fn event_about(received: &Received, user: &SignIn, consent: &Consent, reason: &s
 }
 
 fn event_of(received: &Received, user: &SignIn, reason: &str) -> AuditEvent {
-    let (id, outcome) = (received.request_id.clone(), EventOutcome::Done);
-    let mut event = AuditEvent::new(received.at_ms, id, EventKind::Consent, outcome, reason);
-    event.subject = Some(EventSubject {
-        sub: user.user.as_str().to_owned(),
-        idp: Some(user.idp.clone()),
-        idp_sub: Some(user.idp_sub.clone()),
-    });
-    event.source = received.source.map(|address| address.to_string());
-    event.trace_id.clone_from(&received.trace_id);
+    let mut event = received.event(EventKind::Consent, EventOutcome::Done, reason);
+    event.subject = Some(EventSubject::user(&user.user, &user.idp, &user.idp_sub));
     event
 }

@@ -30,7 +30,7 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     fn base(&self, outcome: EventOutcome, reason: &str, trace: Vec<TraceLine>) -> AuditEvent {
-        let mut event = received(self.received, self.kind, outcome, reason);
+        let mut event = self.received.event(self.kind, outcome, reason);
         event.client = Some(self.caller.client.client.id.clone());
         event.client_authentication = Some(self.caller.authentication.as_str().to_owned());
         event.asked = self.scopes.cloned();
@@ -112,19 +112,20 @@ fn set_target(event: &mut AuditEvent, target: &Target) {
     }
 }
 
-fn received(received: &Received, kind: EventKind, outcome: EventOutcome, reason: &str) -> AuditEvent {
-    let mut event = AuditEvent::new(received.at_ms, received.request_id.clone(), kind, outcome, reason);
-    event.source = received.source.map(|address| address.to_string());
-    event.trace_id.clone_from(&received.trace_id);
-    event
+impl Received {
+    /// An event of this request, with what every one of its events has.
+    pub fn event(&self, kind: EventKind, outcome: EventOutcome, reason: &str) -> AuditEvent {
+        let mut event = AuditEvent::new(self.at_ms, self.request_id.clone(), kind, outcome, reason);
+        event.source = self.source.map(|address| address.to_string());
+        event.trace_id.clone_from(&self.trace_id);
+        event
+    }
 }
 
 /// The subject of a grant, as an auditor knows it.
 pub(super) fn party(subject: &GrantedSubject) -> EventSubject {
     match subject {
-        GrantedSubject::User { id, idp, idp_sub, .. } => {
-            EventSubject { sub: id.as_str().to_owned(), idp: Some(idp.clone()), idp_sub: Some(idp_sub.clone()) }
-        }
+        GrantedSubject::User { id, idp, idp_sub, .. } => EventSubject::user(id, idp, idp_sub),
         GrantedSubject::Client(id) => EventSubject { sub: id.as_str().to_owned(), idp: None, idp_sub: None },
     }
 }
@@ -153,7 +154,7 @@ pub fn refused_early(
     refusal: &Refusal,
 ) -> AuditEvent {
     let decision = Decision::refused_early(refusal.clone());
-    let mut event = received(request, kind, EventOutcome::Refused, refusal.reason.as_str());
+    let mut event = request.event(kind, EventOutcome::Refused, refusal.reason.as_str());
     event.client = client.cloned();
     event.client_authentication = authentication.map(|method| method.as_str().to_owned());
     event.error = Some(refusal.error().as_str().to_owned());

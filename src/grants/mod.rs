@@ -121,27 +121,46 @@ impl From<KeyProblem> for Failure {
     }
 }
 
-/// Ends a grant family because one of its codes or refresh tokens was used twice, with an event of its own; this server
-/// goes by it at once.
-async fn ended_family(
-    app: &App,
-    received: &Received,
-    family: &GrantFamily,
-    because: &'static str,
-) -> Result<(), Failure> {
-    let mut event =
-        AuditEvent::new(received.at_ms, random_id("fev"), EventKind::Consent, EventOutcome::Done, "grant_family_ended");
-    event.subject = Some(EventSubject {
-        sub: family.user.as_str().to_owned(),
-        idp: Some(family.idp.clone()),
-        idp_sub: Some(family.idp_sub.clone()),
-    });
+/// Why a grant family is ended by what a client does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FamilyEnd {
+    /// Its code was used twice (RFC 6749 §4.1.2).
+    CodeReplayed,
+    /// A refresh token was used long after it was replaced (OAuth 2.1 §4.3.1).
+    RefreshTokenReused,
+    /// The client gave it back (RFC 7009).
+    RevokedByClient,
+}
+
+impl FamilyEnd {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::CodeReplayed => "code_replayed",
+            Self::RefreshTokenReused => "refresh_token_reused",
+            Self::RevokedByClient => "revoked_by_client",
+        }
+    }
+
+    /// The reason of the event.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::CodeReplayed | Self::RefreshTokenReused => "grant_family_ended",
+            Self::RevokedByClient => "grant_family_returned",
+        }
+    }
+}
+
+/// Ends a grant family, with an event of its own; this server goes by it at once.
+async fn ended_family(app: &App, received: &Received, family: &GrantFamily, because: FamilyEnd) -> Result<(), Failure> {
+    // Not the request's own event, which says what came of it.
+    let event = received.event(EventKind::Consent, EventOutcome::Done, because.reason());
+    let mut event = AuditEvent { request_id: random_id("fev"), ..event };
+    event.subject = Some(EventSubject::user(&family.user, &family.idp, &family.idp_sub));
     event.client = Some(family.client.clone());
     event.resource = Some(family.resource.clone());
-    event.detail = Some(format!("grant family {} was ended: {because}, request {}", family.id, received.request_id));
-    event.source = received.source.map(|address| address.to_string());
-    event.trace_id.clone_from(&received.trace_id);
-    app.store.revoke_family(&family.id, because, event, received.now()).await?;
+    event.detail =
+        Some(format!("grant family {} was ended: {}, request {}", family.id, because.as_str(), received.request_id));
+    app.store.revoke_family(&family.id, because.as_str(), event, received.now()).await?;
     if let Err(error) = app.refresh().await {
         tracing::warn!(%error, "what changed in the database could not be taken in");
     }

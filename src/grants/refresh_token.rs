@@ -4,7 +4,7 @@
 //! while, since clients run several processes on one token and answers get lost; later it ends its family (rule CL-30).
 
 use super::stored_grant::{Decided, StoredGrant};
-use super::{Caller, Failure, Issued, Received, ended_family};
+use super::{Caller, Failure, FamilyEnd, Issued, Received, ended_family};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::decision::{ReasonCode, Refusal};
@@ -55,7 +55,7 @@ pub async fn renew(
     let mut decided = grant.decide(checked.as_ref().map(|family| *family)).await?;
     narrower_only(&mut decided, scopes, family.as_ref());
     if let (true, Some(family)) = (reused, &family) {
-        ended_family(app, received, family, "refresh_token_reused").await?;
+        ended_family(app, received, family, FamilyEnd::RefreshTokenReused).await?;
     }
     let mut successor = None;
     if let (Ok(_), Some(found)) = (&decided.decision.outcome, &family) {
@@ -66,7 +66,7 @@ pub async fn renew(
             }
             Err(refusal) => {
                 if refusal.reason == ReasonCode::RefreshTokenReused {
-                    ended_family(app, received, found, "refresh_token_reused").await?;
+                    ended_family(app, received, found, FamilyEnd::RefreshTokenReused).await?;
                 }
                 decided.decision.refuse_after_all(refusal);
             }

@@ -1,7 +1,7 @@
 //! Revocation (RFC 7009): a client gives back what it got. A refresh token, and an access token of the same grant, end the
 //! whole grant family.
 
-use super::{Caller, Failure, Received, ended_family};
+use super::{Caller, Failure, FamilyEnd, Received, ended_family};
 use crate::app::App;
 use crate::domain::identity_provider::SubjectTokenType;
 use crate::domain::subject::SubjectIssuer;
@@ -18,7 +18,7 @@ pub async fn revoke(app: &App, received: &Received, caller: &Caller, token: &str
         None => None,
     };
     match family.filter(|family| family.client == caller.client.client.id) {
-        Some(family) => ended_family(app, received, &family, "revoked_by_client").await,
+        Some(family) => ended_family(app, received, &family, FamilyEnd::RevokedByClient).await,
         None => Ok(()),
     }
 }

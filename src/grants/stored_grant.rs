@@ -204,11 +204,7 @@ impl<'a> StoredGrant<'a> {
             kind,
             scopes: self.scopes,
             subject: None,
-            subject_party: family.map(|family| EventSubject {
-                sub: family.user.as_str().to_owned(),
-                idp: Some(family.idp.clone()),
-                idp_sub: Some(family.idp_sub.clone()),
-            }),
+            subject_party: family.map(|family| EventSubject::user(&family.user, &family.idp, &family.idp_sub)),
             subject_issuer: None,
             target,
             policy_hash: self.snapshot.policies.hash(),

@@ -28,6 +28,14 @@ pub(super) async fn posted(app: &App, request: Request<Body>) -> Result<Posted, 
     Ok(Posted { headers: parts.headers, body, params })
 }
 
+/// The token of `Authorization: Bearer` (RFC 6750 §2.1), and of nowhere else.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 /// A place among the requests that are worked on, if what comes of this one can be recorded. It is taken only after the
 /// body has come: a peer that sends slowly keeps nobody out.
 pub(super) fn admit(app: &App) -> Result<SemaphorePermit<'_>, OAuthError> {

@@ -5,6 +5,7 @@ mod answer;
 mod request;
 
 use super::cors::Cors;
+use super::form::bearer;
 use crate::app::App;
 use crate::config::DynamicRegistration;
 use crate::domain::client::{Assurance, ClientAuthentication};
@@ -124,9 +125,9 @@ fn permitted(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     match (settings.dynamic, &settings.initial_access_token) {
         (DynamicRegistration::On, _) => Ok(()),
         (DynamicRegistration::Token, Some(token)) => {
-            let sent = request::bearer(headers).unwrap_or_default();
+            let sent = bearer(headers).unwrap_or_default();
             // Digests, so that the length does not tell either.
-            let is_it = equal(digest(&sent).as_bytes(), digest(token.expose_secret()).as_bytes());
+            let is_it = equal(digest(sent).as_bytes(), digest(token.expose_secret()).as_bytes());
             if is_it { Ok(()) } else { Err(Problem::unauthorized()) }
         }
         (DynamicRegistration::Token, None) | (DynamicRegistration::Off, _) => Err(Problem::unauthorized()),
@@ -182,12 +183,12 @@ async fn held(
     if app.is_behind() {
         return Err(Problem::unavailable("what changed in the database could not be taken in"));
     }
-    let token = request::bearer(headers).unwrap_or_default();
+    let token = bearer(headers).unwrap_or_default();
     let known = match id.parse::<ClientId>() {
         Ok(id) if is_own_id(id.as_str()) => app.store.find_dynamic_client(&id).await.map_err(Problem::unavailable)?,
         Ok(_) | Err(_) => None,
     };
-    let sent = digest(&token);
+    let sent = digest(token);
     let is_it = |client: &DynamicClient| {
         client.registration_token_digest.as_ref().is_some_and(|stored| equal(stored.as_bytes(), sent.as_bytes()))
     };
@@ -269,16 +270,8 @@ async fn end(app: &App, received: &Received, id: &str, headers: &HeaderMap) -> R
 }
 
 fn event(received: &Received, outcome: EventOutcome, reason: &str, client: &ClientId) -> AuditEvent {
-    let mut event = blank(received, outcome, reason);
+    let mut event = received.event(EventKind::Registration, outcome, reason);
     event.client = Some(client.clone());
-    event
-}
-
-fn blank(received: &Received, outcome: EventOutcome, reason: &str) -> AuditEvent {
-    let id = received.request_id.clone();
-    let mut event = AuditEvent::new(received.at_ms, id, EventKind::Registration, outcome, reason);
-    event.source = received.source.map(|source| source.to_string());
-    event.trace_id.clone_from(&received.trace_id);
     event
 }
 
@@ -297,7 +290,7 @@ fn in_words(app: &App, client: &DynamicClient) -> String {
 /// Puts a refusal on record.
 async fn refused(app: &App, received: &Received, client: Option<&ClientId>, problem: Problem) -> Problem {
     app.metrics.count_registration("dynamic", "refused");
-    let mut event = blank(received, EventOutcome::Refused, "registration_refused");
+    let mut event = received.event(EventKind::Registration, EventOutcome::Refused, "registration_refused");
     event.client = client.cloned();
     event.error = Some(problem.error().to_owned());
     event.detail = Some(problem.description().to_owned());

@@ -1,7 +1,7 @@
 //! `/userinfo` (OpenID Connect Core §5.3): a client with an access token asks who the user is.
 
 use super::USERINFO;
-use super::form::unavailable;
+use super::form::{bearer, unavailable};
 use crate::app::App;
 use crate::grants::userinfo::{Unknown, claims};
 use crate::grants::{Failure, Received};
@@ -44,14 +44,6 @@ async fn answer(app: &App, received: &Received, headers: &HeaderMap) -> Response
         Err(Failure::Unavailable(cause)) => unavailable(&cause).into_response(),
         Err(Failure::Refused { refusal, .. }) => unavailable(&refusal.detail).into_response(),
     }
-}
-
-/// The token of `Authorization: Bearer` (RFC 6750 §2.1), and of nowhere else.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 fn refuse(status: StatusCode, challenge: &'static str) -> Response {

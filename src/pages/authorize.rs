@@ -8,7 +8,8 @@ mod address;
 use self::address::pushed;
 use super::connect::{Connect, connect_page};
 use super::consent_view::{View, offered, page_for, read_choice};
-use super::error::{error, unavailable};
+use super::error::{error, failed, unavailable};
+use super::layout::see_other;
 use super::leave::leave;
 use super::posted::Posted;
 use super::session::Browser;
@@ -31,8 +32,8 @@ use crate::tokens::seal;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -440,13 +441,6 @@ fn current<'a>(
     })
 }
 
-fn failed(app: &App, failure: &Failure) -> Response {
-    match failure {
-        Failure::Unavailable(cause) => unavailable(app, cause),
-        Failure::Refused { refusal, .. } => unavailable(app, &refusal.detail),
-    }
-}
-
 fn bad_request(app: &App, text: &str) -> Response {
     error(
         app,
@@ -460,11 +454,4 @@ fn too_late(app: &App) -> Response {
     let text = "It took too long, was answered before, or you signed in as somebody else meanwhile. Nothing was allowed. Go \
                 back to the app and start again there.";
     error(app, StatusCode::BAD_REQUEST, "This request has ended", text)
-}
-
-/// 303: what was posted is never posted again elsewhere (RFC 9700 §4.12).
-fn see_other(target: &str) -> Response {
-    let fields =
-        [(header::LOCATION, target), (header::CACHE_CONTROL, "no-store"), (header::REFERRER_POLICY, "no-referrer")];
-    (StatusCode::SEE_OTHER, fields).into_response()
 }

@@ -4,7 +4,7 @@
 use super::posted::Posted;
 use crate::app::App;
 use crate::domain::decision::ReasonCode;
-use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
+use crate::domain::event::{EventKind, EventOutcome, EventSubject};
 use crate::domain::identity_provider::IdentityProvider;
 use crate::domain::names::IdpId;
 use crate::grants::Received;
@@ -50,7 +50,7 @@ pub(super) async fn logout(
                 let wait = [(header::CACHE_CONTROL, "no-store".to_owned()), (header::RETRY_AFTER, seconds.to_string())];
                 return (StatusCode::TOO_MANY_REQUESTS, wait).into_response();
             }
-            let mut event = event(&received, EventOutcome::Refused, "logout_token_refused");
+            let mut event = received.event(EventKind::SignOut, EventOutcome::Refused, "logout_token_refused");
             event.detail = Some(detail);
             if let Err(problem) = app.audit.record(event, None).await {
                 return unavailable(&problem.to_string());
@@ -101,7 +101,7 @@ async fn hear(app: &App, received: &Received, idp: &str, body: &[u8]) -> Result<
         (None, None) => None,
     };
     let user = idp_sub.as_ref().map(|sub| format!("{}{sub}", idp.prefix()));
-    let mut event = event(received, EventOutcome::Done, "backchannel_logout");
+    let mut event = received.event(EventKind::SignOut, EventOutcome::Done, "backchannel_logout");
     event.detail = Some(told(idp, token.sid.is_some()));
     event.subject =
         user.as_ref().map(|sub| EventSubject { sub: sub.clone(), idp: Some(idp.id.clone()), idp_sub: idp_sub.clone() });
@@ -126,11 +126,4 @@ async fn hear(app: &App, received: &Received, idp: &str, body: &[u8]) -> Result<
 fn told(idp: &IdentityProvider, is_one_session: bool) -> String {
     let what = if is_one_session { "one session of the user" } else { "every session of the user" };
     format!("identity provider {} ended {what}", idp.id)
-}
-
-fn event(received: &Received, outcome: EventOutcome, reason: &str) -> AuditEvent {
-    let mut event = AuditEvent::new(received.at_ms, received.request_id.clone(), EventKind::SignOut, outcome, reason);
-    event.source = received.source.map(|address| address.to_string());
-    event.trace_id.clone_from(&received.trace_id);
-    event
 }

@@ -2,7 +2,7 @@
 //! of it.
 
 use super::consent_view::{View, offered, page_for, read_choice};
-use super::error::{done, error, error_with_link, expired, stopped, unavailable};
+use super::error::{done, error, error_with_link, expired, failed, stopped, unavailable};
 use super::posted::Posted;
 use super::session::Browser;
 use super::who::{Who, isolated, shown};
@@ -14,8 +14,8 @@ use crate::domain::names::{IdpId, UserId};
 use crate::domain::resource::Resource;
 use crate::domain::scope::ScopeSet;
 use crate::domain::sign_in::SignIn;
+use crate::grants::Received;
 use crate::grants::consent::{Parties, give, refuse};
-use crate::grants::{Failure, Received};
 use crate::secrets::digest;
 use crate::store::{ConsentRequest, StoreError};
 use axum::Extension;
@@ -105,14 +105,6 @@ async fn answer(
         refuse(app, received, &parties, asked.request.scopes.clone()).await.map_err(|failure| failed(app, &failure))?;
         let text = format!("You said no, and {who} gets nothing new. You can close this page.");
         Ok(stopped(app, "Not allowed", &text, Some(account)))
-    }
-}
-
-fn failed(app: &App, failure: &Failure) -> Response {
-    match failure {
-        Failure::Unavailable(cause) => unavailable(app, cause),
-        // What a user says is not decided about.
-        Failure::Refused { refusal, .. } => unavailable(app, &refusal.detail),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::layout::{Frame, page};
 use crate::app::App;
+use crate::grants::Failure;
 use askama::Template;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
@@ -49,6 +50,14 @@ pub(super) fn unavailable(app: &App, cause: &str) -> Response {
     let text =
         "The server cannot do this at the moment. Nothing was changed. Wait a minute, then load this page again.";
     error(app, StatusCode::SERVICE_UNAVAILABLE, "Please try again in a minute", text)
+}
+
+/// What a page was to do could not be done. What a user says is not decided about, so a refusal is no answer here.
+pub(super) fn failed(app: &App, failure: &Failure) -> Response {
+    match failure {
+        Failure::Unavailable(cause) => unavailable(app, cause),
+        Failure::Refused { refusal, .. } => unavailable(app, &refusal.detail),
+    }
 }
 
 /// Too many pages for nothing from one address: then a stranger can spend neither our disk nor our time.

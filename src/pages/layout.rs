@@ -63,6 +63,18 @@ pub(super) fn page(status: StatusCode, rendered: askama::Result<String>) -> Resp
     (status, headers, html).into_response()
 }
 
+/// 303, whatever the method was: what was posted is never posted again elsewhere (RFC 9700 §4.12; rule SB-04).
+pub(super) fn see_other(location: &str) -> Response {
+    let fields = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    (StatusCode::SEE_OTHER, fields).into_response()
+}
+
 /// `GET /static/procura.css`.
 pub(super) async fn stylesheet() -> Response {
     let fields = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")];

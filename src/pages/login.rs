@@ -6,7 +6,7 @@ pub(super) use callback::callback;
 
 use super::error::{error, error_with_link};
 use super::form;
-use super::layout::{Frame, page};
+use super::layout::{Frame, page, see_other};
 use super::leave::leave;
 use super::posted::Posted;
 use super::session::{Attempt, Browser};
@@ -19,8 +19,8 @@ use crate::tokens::seal::seal_for;
 use crate::upstream::login::{Ask, LoginError};
 use askama::Template;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -162,18 +162,6 @@ async fn start(
 /// Our redirect URI at a provider: one for each, so that an answer of one cannot pass for another's (rule SB-13).
 fn callback_uri(app: &App, idp: &IdentityProvider) -> String {
     format!("{}/callback/{}", app.config.issuer, idp.id)
-}
-
-/// 303, whatever the method was (rule SB-04).
-fn see_other(location: &str) -> Response {
-    let fields = [
-        (header::LOCATION, location),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-    ];
-    (StatusCode::SEE_OTHER, fields).into_response()
 }
 
 fn not_set_up(app: &App) -> Response {

@@ -97,14 +97,7 @@ fn signed_out(app: &App) -> Response {
 }
 
 fn event(received: &Received, user: &SignIn) -> AuditEvent {
-    let (id, kind) = (received.request_id.clone(), EventKind::SignOut);
-    let mut event = AuditEvent::new(received.at_ms, id, kind, EventOutcome::Done, "signed_out");
-    event.source = received.source.map(|address| address.to_string());
-    event.trace_id.clone_from(&received.trace_id);
-    event.subject = Some(EventSubject {
-        sub: user.user.as_str().to_owned(),
-        idp: Some(user.idp.clone()),
-        idp_sub: Some(user.idp_sub.clone()),
-    });
+    let mut event = received.event(EventKind::SignOut, EventOutcome::Done, "signed_out");
+    event.subject = Some(EventSubject::user(&user.user, &user.idp, &user.idp_sub));
     event
 }

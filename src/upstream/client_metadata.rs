@@ -2,6 +2,7 @@
 //! which URLs there can be one under, and fetching it.
 
 use super::fetch::{FetchError, Fetcher, check_url};
+use crate::config::is_loopback;
 use moka::future::Cache;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,15 +119,6 @@ pub fn document_url(client_id: &str, allow_loopback: bool) -> Result<Url, &'stat
     }
     check_url(&url, false).map_err(|_| "is not fetched from")?;
     Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 #[cfg(test)]

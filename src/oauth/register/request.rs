@@ -47,14 +47,6 @@ pub(super) fn members(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Va
     json::plain_object(body).map_err(|_| Problem::body("The body is not one JSON object without repeated members."))
 }
 
-/// The token of `Authorization: Bearer` (RFC 6750 §2.1).
-pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
-}
-
 /// A secret that is sent along with a change must be the client's own (RFC 7592 §2.2).
 pub(super) async fn same_secret(
     app: &App,

@@ -7,9 +7,9 @@ use crate::domain::grant_family::GrantFamily;
 use crate::domain::names::UserId;
 use crate::domain::resource::Access;
 use crate::domain::sign_in::SignIn;
+use crate::grants::Received;
 use crate::grants::consent::{Amendment, amend};
-use crate::grants::{Failure, Received};
-use crate::pages::error::{error_with_link, unavailable};
+use crate::pages::error::{error_with_link, failed, unavailable};
 use crate::pages::form;
 use crate::pages::layout::{Frame, page};
 use crate::pages::posted::Posted;
@@ -120,8 +120,7 @@ pub(in crate::pages) async fn change(
             let (user, held) = own(&app, &browser, &id).await?;
             page_for(&app, &browser, &user, held, Some(problem)).await
         }
-        Err(Failure::Unavailable(cause)) => Err(unavailable(&app, &cause)),
-        Err(Failure::Refused { refusal, .. }) => Err(unavailable(&app, &refusal.detail)),
+        Err(failure) => Err(failed(&app, &failure)),
     }
 }
 

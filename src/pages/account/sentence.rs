@@ -132,6 +132,7 @@ fn consent(reason: &str, client: &str, place: &str) -> String {
         "grant_family_ended" => {
             format!("A connection of {client}{place} was cut: what it renews itself with was used twice.")
         }
+        "grant_family_returned" => format!("{client} gave back what it had{place}."),
         "consent_revoked" => format!("You ended what {client} may do for you{place}."),
         _ => format!("You changed what {client} may do for you{place}."),
     }
@@ -168,5 +169,7 @@ mod tests {
         assert_eq!(names.sentence(&refused).more, "You had paused it.");
         let said_no = event(EventKind::Consent, EventOutcome::Done, "consent_denied");
         assert_eq!(plain(&names.sentence(&said_no).text), "You said no to Acme Assistant at Health records.");
+        let returned = event(EventKind::Consent, EventOutcome::Done, "grant_family_returned");
+        assert_eq!(plain(&names.sentence(&returned).text), "Acme Assistant gave back what it had at Health records.");
     }
 }

@@ -1,8 +1,9 @@
 //! Whom an answer to an authorization request goes to, and how an error gets there; a page where that is not known.
 
-use super::super::error::{error, too_many, unavailable};
+use super::super::error::{error, failed, too_many, unavailable};
+use super::super::layout::see_other;
 use super::super::leave::stay;
-use super::{Way, failed, see_other, too_late};
+use super::{Way, too_late};
 use crate::app::{App, ResolveError};
 use crate::domain::client::Assurance;
 use crate::domain::decision::{ReasonCode, Refusal};

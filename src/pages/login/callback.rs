@@ -2,9 +2,10 @@
 //! is refused (rules OC-03, OC-04, SB-13, IS-03).
 
 use super::super::error::{error, error_with_link, too_many, unavailable};
+use super::super::layout::see_other;
 use super::super::session::{Attempt, Browser};
 use super::super::who::{isolated, shown};
-use super::{NAME_CHARACTERS, VERIFIER_PURPOSE, callback_uri, cannot_begin, see_other};
+use super::{NAME_CHARACTERS, VERIFIER_PURPOSE, callback_uri, cannot_begin};
 use crate::app::App;
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
 use crate::domain::identity_provider::IdentityProvider;
@@ -147,7 +148,7 @@ impl Back<'_> {
             .await
             .map_err(|refusal| self.token_refused(idp, &refusal.detail, &attempt))?;
         let user = self.sign_in(idp, &subject, &attempt)?;
-        let party = party(&user);
+        let party = EventSubject::user(&user.user, &user.idp, &user.idp_sub);
         if snapshot.registry.is_suspended(&user.user) {
             let text = "An administrator of this service stopped this account. Nothing was allowed. Ask them if you do \
                         not know why.";
@@ -211,7 +212,10 @@ impl Back<'_> {
             suspended_at: None,
         };
         let learned = Some(learned).filter(|user| app.users.is_news(user));
-        let event = AuditEvent { subject: Some(party), ..event(self.received, EventOutcome::Done, SIGNED_IN) };
+        let event = AuditEvent {
+            subject: Some(party),
+            ..self.received.event(EventKind::SignIn, EventOutcome::Done, SIGNED_IN)
+        };
         let recorded = app.audit.record(event, learned.clone()).await;
         recorded.map_err(|problem| Failed::new("audit", unavailable(app, &problem.to_string())))?;
         if let Some(user) = &learned {
@@ -228,7 +232,7 @@ impl Back<'_> {
         let event = AuditEvent {
             detail: Some(failed.detail),
             subject: failed.subject,
-            ..event(self.received, EventOutcome::Refused, SIGN_IN_FAILED)
+            ..self.received.event(EventKind::SignIn, EventOutcome::Refused, SIGN_IN_FAILED)
         };
         match self.app.audit.record(event, None).await {
             Ok(()) => failed.page,
@@ -278,21 +282,6 @@ fn named(idp: &IdentityProvider) -> String {
 fn below_us(return_to: &str) -> &str {
     let is_path = return_to.starts_with('/') && !return_to.chars().any(|c| c.is_control() || c == '\\');
     if is_path { return_to } else { "/account" }
-}
-
-fn party(user: &SignIn) -> EventSubject {
-    EventSubject {
-        sub: user.user.as_str().to_owned(),
-        idp: Some(user.idp.clone()),
-        idp_sub: Some(user.idp_sub.clone()),
-    }
-}
-
-fn event(received: &Received, outcome: EventOutcome, reason: &str) -> AuditEvent {
-    let mut event = AuditEvent::new(received.at_ms, received.request_id.clone(), EventKind::SignIn, outcome, reason);
-    event.source = received.source.map(|address| address.to_string());
-    event.trace_id.clone_from(&received.trace_id);
-    event
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ atTheFrontDoor('a client that registers itself', (world) => {
       'https://app.example.com/callback#fragment',
       'https://user:secret@app.example.com/callback',
       'https://app.example.com/*',
-      'file:///tmp/callback',
+      'file:///callback',
     ];
     for (const uri of refused) {
       const { response, body } = await register({ redirect_uris: [uri], token_endpoint_auth_method: 'none' });
