@@ -13,17 +13,19 @@ use serde_json::{Value, json};
 
 on_both! {
     async fn a67_a_grant_that_is_stored_while_its_session_is_being_ended_gives_nothing(kind: Kind) {
-        let mut desk = Desk::new(kind).await;
-        let code = desk.code().await;
-        let app = &desk.door.server.app;
-        let family = app.grant_tokens.family_of_code(&code).unwrap();
-        let mut late = app.store.find_family(&family).await.unwrap().unwrap();
-        assert_eq!(tell(&desk.door, &logout_token(&desk.door, "1", json!({}))).await.status, 200);
-        desk.assert_refused(&desk.redeem(&code, &[]).await, ReasonCode::SubjectSessionEnded, "invalid_grant").await;
-        late.id = procura::secrets::random_id("fam");
-        app.store.insert_family(&late).await.unwrap();
-        let answer = desk.redeem(&app.grant_tokens.code(&late.id), &[]).await;
-        desk.assert_refused(&answer, ReasonCode::SubjectSessionEnded, "invalid_grant").await;
+        for end in [json!({}), json!({"sid": null})] {
+            let mut desk = Desk::new(kind).await;
+            let code = desk.code().await;
+            let app = &desk.door.server.app;
+            let family = app.grant_tokens.family_of_code(&code).unwrap();
+            let mut late = app.store.find_family(&family).await.unwrap().unwrap();
+            assert_eq!(tell(&desk.door, &logout_token(&desk.door, "1", end)).await.status, 200);
+            desk.assert_refused(&desk.redeem(&code, &[]).await, ReasonCode::SubjectSessionEnded, "invalid_grant").await;
+            late.id = procura::secrets::random_id("fam");
+            app.store.insert_family(&late).await.unwrap();
+            let answer = desk.redeem(&app.grant_tokens.code(&late.id), &[]).await;
+            desk.assert_refused(&answer, ReasonCode::SubjectSessionEnded, "invalid_grant").await;
+        }
     }
 
     async fn a_logout_of_one_session_ends_what_may_be_of_it(kind: Kind) {
