@@ -232,6 +232,7 @@ fn blank(id: &ClientId, now: i64) -> DynamicClient {
             may_act_for: Vec::new(),
             may_present: Vec::new(),
             resources: BTreeMap::new(),
+            default_resource: None,
         },
         assurance: Assurance::Domain,
         other_authentication: Vec::new(),

@@ -75,6 +75,9 @@ struct Add {
     /// Which clients may come that nobody registered here: `domain`, `self_asserted`.
     #[arg(long, num_args = 1.., value_name = "ASSURANCE", value_parser = word::<Assurance>)]
     open_to: Vec<Assurance>,
+    /// Clients that name no backend mean this one, if several can be meant and they have no default of their own.
+    #[arg(long)]
+    default: bool,
 }
 
 fn scope(text: &str) -> Result<ResourceScope, String> {
@@ -159,6 +162,7 @@ fn declared(add: Add) -> Result<Resource, CliError> {
         may_exchange_to: add.may_exchange_to,
         clients: add.client,
         open_to: add.open_to,
+        is_default: add.default,
         scopes: add.scope,
     })
 }

@@ -40,9 +40,9 @@ pub enum GrantType {
     TokenExchange,
     /// RFC 6749 §4.4.
     ClientCredentials,
-    /// RFC 6749 §4.1. Can be registered; this version has no authorization endpoint yet.
+    /// RFC 6749 §4.1.
     AuthorizationCode,
-    /// RFC 6749 §6. Can be registered; this version has no authorization endpoint yet.
+    /// RFC 6749 §6.
     RefreshToken,
 }
 
@@ -126,6 +126,9 @@ pub struct Client {
     /// Its ceiling: the most it may ever have at each backend.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<ResourceId, Vec<Scope>>,
+    /// Which of them it means when it names none and several can be meant (rule RI-04).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_resource: Option<ResourceId>,
 }
 
 impl Client {

@@ -156,6 +156,7 @@ fn client(
         may_act_for: Vec::new(),
         may_present: Vec::new(),
         resources: BTreeMap::new(),
+        default_resource: None,
     }
 }
 

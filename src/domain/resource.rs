@@ -221,6 +221,10 @@ pub struct Resource {
     /// Which clients may come that no administrator registered: `domain`, `self_asserted`. None by default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub open_to: Vec<Assurance>,
+    /// Clients without a default of their own mean this backend when they name none and several can be meant (rule
+    /// RI-04). One of all backends at most.
+    #[serde(default, rename = "default", skip_serializing_if = "std::ops::Not::not")]
+    pub is_default: bool,
     /// What a token can be good for here.
     #[serde(default, rename = "scope", skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ResourceScope>,

@@ -47,6 +47,7 @@ pub(super) const RESOURCE_KEYS: &[&str] = &[
     "may_exchange_to",
     "clients",
     "open_to",
+    "default",
     "scope",
 ];
 pub(super) const SCOPE_KEYS: &[&str] = &["name", "description", "access", "roles", "policy", "vetted_only"];
@@ -61,6 +62,7 @@ pub(super) const CLIENT_KEYS: &[&str] = &[
     "consent",
     "may_act_for",
     "may_present",
+    "default_resource",
     "resources",
 ];
 pub(super) const POLICY_KEYS: &[&str] = &["id", "cedar", "file"];
@@ -232,6 +234,7 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
     let may_exchange_to = table.optional(reader, "may_exchange_to").unwrap_or_default();
     let clients = table.optional(reader, "clients").unwrap_or_default();
     let open_to = table.optional(reader, "open_to").unwrap_or_default();
+    let is_default = table.optional(reader, "default").unwrap_or_default();
     let scopes = table.tables(reader, "scope", SCOPE_KEYS);
     let scopes = scopes.into_iter().filter_map(|scope| resource_scope(reader, scope)).collect();
     Some(Resource {
@@ -247,6 +250,7 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
         may_exchange_to,
         clients,
         open_to,
+        is_default,
         scopes,
     })
 }
@@ -289,6 +293,7 @@ fn client(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Client> {
         may_act_for: table.optional(reader, "may_act_for").unwrap_or_default(),
         may_present: table.optional(reader, "may_present").unwrap_or_default(),
         resources: table.optional(reader, "resources").unwrap_or_default(),
+        default_resource: table.optional(reader, "default_resource"),
         id: id?,
         name: name?,
         authentication: authentication?,

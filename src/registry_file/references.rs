@@ -31,10 +31,15 @@ pub(super) fn check(file: &RegistryFile, whole: &Whole<'_>, server: Server<'_>) 
         });
     }
     let mut audiences: HashMap<String, &Resource> = HashMap::new();
+    let mut default: Option<&Resource> = None;
     for declared in &whole.resources {
+        let other_default = declared.is_default.then(|| default.replace(declared)).flatten();
         let same = audiences.insert(declared.audience.canonical(), declared);
         rules_of(Kind::Resource, declared.id.as_str(), &|rules| {
             resource(rules, declared, same, &names);
+            if let Some(other) = other_default {
+                rules.problem("/default", format!("`default` is also true of resource {}", other.id));
+            }
             // Its tokens would pass for tokens that clients have for this server.
             if Ok(declared.audience.canonical()) == own {
                 rules.problem("/audience", "is the issuer of this server; a backend needs a name of its own");

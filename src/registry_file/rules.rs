@@ -9,10 +9,11 @@ use crate::domain::client::{Assurance, Client, ClientAuthentication, GrantType};
 use crate::domain::dynamic_client::{OWN_ID_STARTS, is_own_id};
 use crate::domain::identity_provider::IdentityProvider;
 use crate::domain::key_set;
-use crate::domain::names::is_unseen;
+use crate::domain::names::{ResourceId, is_unseen};
 use crate::domain::policy::PolicyText;
 use crate::domain::redirect_uri;
 use crate::domain::resource::{Resource, TOKEN_LIFETIME_SECONDS};
+use crate::mistake;
 use std::collections::HashSet;
 
 /// The most characters of a name, a description, a role and the like.
@@ -231,6 +232,13 @@ fn client(rules: &mut Rules<'_>, client: &Client) {
         if others.contains(&client.id) {
             rules.problem(&format!("/{key}"), format!("`{key}` names the client itself"));
         }
+    }
+    if let Some(default) = &client.default_resource
+        && !client.resources.contains_key(default)
+    {
+        let hint = mistake::hint(default.as_str(), client.resources.keys().map(ResourceId::as_str));
+        let problem = format!("`default_resource` names {default}, which is not among its `resources`{hint}");
+        rules.problem("/default_resource", problem);
     }
     for (id, scopes) in &client.resources {
         rules.list(&format!("resources/{id}"), scopes.len());

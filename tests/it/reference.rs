@@ -257,6 +257,7 @@ fn everything() -> Granted {
         may_exchange_to: Vec::new(),
         clients: Vec::new(),
         open_to: Vec::new(),
+        is_default: false,
         scopes: Vec::new(),
     };
     let attributes = UserAttributes {

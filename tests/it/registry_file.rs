@@ -156,6 +156,7 @@ fn what_is_not_declared_stays_unless_it_is_pruned() {
         may_act_for: Vec::new(),
         may_present: Vec::new(),
         resources: std::collections::BTreeMap::new(),
+        default_resource: None,
     };
     let entry = ClientEntry {
         client: of_itself,
@@ -418,6 +419,7 @@ subject_prefix = ''
 id = 'records'
 audience = 'https://r.example'
 name = 'R'
+default = true
 may_exchange_to = ['modles']
 clients = ['nobody']
 [[resource.scope]]
@@ -429,6 +431,7 @@ access = 'read'
 id = 'models'
 audience = 'HTTPS://R.example:443/'
 name = 'M'
+default = true
 
 [[client]]
 id = 'corp-agent'
@@ -457,17 +460,18 @@ cedar = \"permit(principal,\\n\\n action, resource);\\nnonsense\"
     registry.toml:16: identity provider b: `issuer` is also that of identity provider a
     registry.toml:18: identity provider b: `subject_prefix` "corp|" begins like "corp" of identity provider a
     registry.toml:24: identity provider c: `subject_prefix` is "", which only a sole provider may have
-    registry.toml:30: resource records: no resource modles is registered; did you mean `models`?
-    registry.toml:31: resource records: no client nobody is registered; known: corp-agent
-    registry.toml:39: resource models: `audience` is also that of resource records
-    registry.toml:43: client corp-agent: its id begins with "corp", as the users of identity provider a do
-    registry.toml:47: client corp-agent: no client agnet is registered; known: corp-agent
-    registry.toml:48: client corp-agent: no client agnet is registered; known: corp-agent
-    registry.toml:50: client corp-agent: no resource recrods is registered; did you mean `records`?
-    registry.toml:51: client corp-agent: resource records has no scope records.raed; did you mean `records.read`?
-    registry.toml:57: policy inline: for policy `policy0`, attribute `rolls` on entity type `Client` not found; did you mean `roles`?
-    registry.toml:57: policy inline: for policy `policy0`, attribute `rolls` on entity type `User` not found; did you mean `roles`?
-    registry.toml:62: policy one-line: unexpected end of input; expected `(`
+    registry.toml:31: resource records: no resource modles is registered; did you mean `models`?
+    registry.toml:32: resource records: no client nobody is registered; known: corp-agent
+    registry.toml:40: resource models: `audience` is also that of resource records
+    registry.toml:42: resource models: `default` is also true of resource records
+    registry.toml:45: client corp-agent: its id begins with "corp", as the users of identity provider a do
+    registry.toml:49: client corp-agent: no client agnet is registered; known: corp-agent
+    registry.toml:50: client corp-agent: no client agnet is registered; known: corp-agent
+    registry.toml:52: client corp-agent: no resource recrods is registered; did you mean `records`?
+    registry.toml:53: client corp-agent: resource records has no scope records.raed; did you mean `records.read`?
+    registry.toml:59: policy inline: for policy `policy0`, attribute `rolls` on entity type `Client` not found; did you mean `roles`?
+    registry.toml:59: policy inline: for policy `policy0`, attribute `rolls` on entity type `User` not found; did you mean `roles`?
+    registry.toml:64: policy one-line: unexpected end of input; expected `(`
     "#);
 }
 
@@ -619,6 +623,8 @@ proptest! {
         file.resources[0].may_exchange_to = vec!["models.v2".parse().unwrap()];
         file.clients[1].resources = [("models.v2".parse().unwrap(), vec!["model.medical".parse().unwrap()])].into();
         file.clients[0].name = text;
+        file.clients[0].default_resource = Some("records".parse().unwrap());
+        file.resources[1].is_default = true;
         file.policies[0].cedar = format!("// {comment}\n{}{tail}\n// end{tail}", file.policies[0].cedar);
         let mut consents = Vec::new();
         let changes = file.changes(&StoredRegistry::default(), false, &consents, NOW);

@@ -45,6 +45,9 @@ pub(super) struct Add {
     /// The most it may have at a backend: its id, a colon, and scopes with commas between.
     #[arg(long, num_args = 1.., value_name = "ID:SCOPE,...", value_parser = ceiling)]
     resource: Vec<(ResourceId, Vec<Scope>)>,
+    /// The backend that it means when it names none and several can be meant.
+    #[arg(long, value_name = "RESOURCE")]
+    default_resource: Option<ResourceId>,
     /// Where `/authorize` may send a code.
     #[arg(long, num_args = 1.., value_name = "URI")]
     redirect_uri: Vec<String>,
@@ -123,6 +126,7 @@ fn of_preset(preset: &Preset, add: Add) -> Result<Client, CliError> {
         may_act_for: add.may_act_for,
         may_present: add.may_present,
         resources: ceilings(add.resource),
+        default_resource: add.default_resource,
     })
 }
 
@@ -154,5 +158,6 @@ fn declared(add: Add) -> Result<Client, CliError> {
         may_act_for: add.may_act_for,
         may_present: add.may_present,
         resources: ceilings(add.resource),
+        default_resource: add.default_resource,
     })
 }

@@ -472,8 +472,8 @@ reasons! {
     // 7: the target
     TargetMissing = "target_missing", Target, InvalidTarget,
         "The target of the token must be named.",
-        "No resource or audience was sent and the client can reach several, or none.",
-        "Send resource or audience.";
+        "No resource or audience was sent, and the client can reach none, or several of which none is its default.",
+        "Send resource or audience; or declare default_resource of the client, or default of a resource.";
     TargetSeveral = "target_several", Target, InvalidTarget,
         "A token is for one target only.",
         "The request names several backends; a delegation token has one audience.",

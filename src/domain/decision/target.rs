@@ -21,7 +21,7 @@ pub(super) fn reachable(
             let detail = "this server is not a backend that a user can be acted for at".to_owned();
             return Err(Refusal::new(ReasonCode::TargetNotAllowed, detail));
         }
-        None => only_one(question, |resource| within_reach(question, subject, actor, resource).is_ok())?,
+        None => unnamed(question, |resource| within_reach(question, subject, actor, resource).is_ok())?,
     };
     within_reach(question, subject, actor, &resource)?;
     trace.pass(Gate::Target, format!("{} ({})", resource.id, resource.audience));
@@ -75,19 +75,24 @@ fn nearest(question: &Question<'_>, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// With no target named: the only backend that can be meant (rule TX-08).
-fn only_one(question: &Question<'_>, can_reach: impl Fn(&Resource) -> bool) -> Result<Arc<Resource>, Refusal> {
-    let ceiling = question.client.client.resources.keys();
-    let mut candidates: Vec<_> =
-        ceiling.filter_map(|id| question.registry.resource(id)).filter(|resource| can_reach(resource)).collect();
-    match (candidates.pop(), candidates.len()) {
-        (Some(resource), 0) => Ok(Arc::clone(resource)),
-        (_, others) => {
-            let count = if others == 0 { "none".to_owned() } else { (others + 1).to_string() };
-            let detail = format!("no target named, and of the client's resources {count} can be meant");
-            Err(Refusal::new(ReasonCode::TargetMissing, detail))
-        }
-    }
+/// With no target named: the only backend that can be meant (rule TX-08); of several the default of the client, or that
+/// of all clients (rule RI-04).
+fn unnamed(question: &Question<'_>, can_reach: impl Fn(&Resource) -> bool) -> Result<Arc<Resource>, Refusal> {
+    let client = &question.client.client;
+    let declared = client.resources.keys().filter_map(|id| question.registry.resource(id));
+    let candidates: Vec<_> = declared.filter(|resource| can_reach(resource)).collect();
+    let meant = match candidates.as_slice() {
+        [only] => Some(only),
+        several => several.iter().find(|resource| match &client.default_resource {
+            Some(default) => resource.id == *default,
+            None => resource.is_default,
+        }),
+    };
+    meant.map(|resource| Arc::clone(resource)).ok_or_else(|| {
+        let count = if candidates.is_empty() { "none".to_owned() } else { candidates.len().to_string() };
+        let detail = format!("no target named, and of the client's resources {count} can be meant; none is its default");
+        Refusal::new(ReasonCode::TargetMissing, detail)
+    })
 }
 
 fn in_ceiling(entry: &ClientEntry, resource: &Resource) -> Result<(), Refusal> {

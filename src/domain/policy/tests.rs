@@ -54,6 +54,7 @@ fn assistant() -> ClientEntry {
         may_act_for: Vec::new(),
         may_present: Vec::new(),
         resources: BTreeMap::new(),
+        default_resource: None,
     };
     ClientEntry { client, assurance: Assurance::Vetted, suspended_at: None, other_authentication: Vec::new() }
 }

@@ -58,6 +58,32 @@ async fn after_a_form_an_error_goes_to_the_client_by_a_page_of_ours() {
 }
 
 #[tokio::test]
+async fn a_request_for_no_backend_is_for_the_only_one_or_the_default() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    let page = desk.get(&request(&[("resource", "")])).await;
+    assert!(page.text.contains("Health records"), "the only one of desk: {}", page.text);
+    let other = [
+        ("client_id", "other"),
+        ("redirect_uri", "https://other.example.com/callback"),
+        ("resource", ""),
+        ("scope", "records.read"),
+    ];
+    let several = desk.get(&request(&other)).await;
+    assert_eq!(query(&location(&several))["error"], "invalid_target");
+    assert_eq!(desk.door.server.event(&several).await.reason, ReasonCode::TargetMissing.as_str());
+    // The default of all clients, and the client's own before it.
+    let corp = provider("corp", &desk.door.idp, LOGIN, CLAIMS);
+    let of_all = REGISTRY.replacen("name = \"Health records\"", "name = \"Health records\"\ndefault = true", 1);
+    desk.door.server.apply(&format!("{corp}{of_all}")).await;
+    let page = desk.get(&request(&other)).await;
+    assert!(page.status == 200 && page.text.contains("Health records"), "{}", page.text);
+    let own = of_all.replacen("id = \"other\"", "id = \"other\"\ndefault_resource = \"vault\"", 1);
+    desk.door.server.apply(&format!("{corp}{own}")).await;
+    let unknown = desk.get(&request(&other)).await;
+    assert_eq!(query(&location(&unknown))["error"], "invalid_scope", "records.read is no scope of the vault");
+}
+
+#[tokio::test]
 async fn strangers_with_bad_requests_wait_and_fill_no_disk() {
     let variables = [("PROCURA_LIMITS__FAILED_AUTHENTICATIONS_PER_MINUTE", "3")];
     let wrong = request(&[("response_type", "token")]);

@@ -205,6 +205,26 @@ fn with_no_target_named_the_only_one_that_can_be_meant_is_taken() {
 }
 
 #[test]
+fn with_no_target_named_and_several_that_can_be_meant_the_default_is_taken() {
+    let ask = Ask { targets: audiences(&[]), ..Ask::exchange("stranger", id_token(), "records") };
+    let taken = |world: &World| match world.grants(&ask).target {
+        Target::Resource(resource) => resource.id.to_string(),
+        Target::Issuer => "this server".to_owned(),
+    };
+    let mut world = World::new();
+    world.resource("models").is_default = true;
+    assert_eq!(taken(&world), "models", "that of all clients");
+    world.client("stranger").client.default_resource = Some("records".parse().unwrap());
+    assert_eq!(taken(&world), "records", "its own comes first");
+    // A default that cannot be reached from this token is none, and no other takes its place.
+    world.client("stranger").client.default_resource = Some("billing".parse().unwrap());
+    assert_eq!(world.refuses(&ask).reason, ReasonCode::TargetMissing);
+    // Where only one can be meant, it is meant.
+    world.client("stranger").client.resources.retain(|id, _| id.as_str() == "records");
+    assert_eq!(taken(&world), "records");
+}
+
+#[test]
 fn no_exchange_is_granted_without_an_actor() {
     let world = World::new();
     let asks = [
