@@ -61,7 +61,7 @@ impl Session {
         consents: &[Consent],
     ) -> Result<Vec<String>, CliError> {
         let lines = describe(changes, &self.current, consents);
-        commit(&self.store, changes, &lines, Some(self.versions.registry), &self.clock).await?;
+        commit(&self.store, changes, &lines, consents, Some(self.versions.registry), &self.clock).await?;
         Ok(lines)
     }
 

@@ -133,19 +133,28 @@ pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
+/// Enough to read the demo's pages by day and by night, on a desk and on a phone.
+const STYLE: &str = ":root { color-scheme: light dark } body { margin: 0; font: 1rem/1.5 system-ui, sans-serif } \
+                     main { max-width: 40rem; margin: 0 auto; padding: 1rem } button { font: inherit; padding: .5rem 1rem } \
+                     pre { overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere }";
+
 /// A page of the demo, marked as such.
 pub(super) fn page(title: &str, body: &str) -> axum::response::Response {
     use axum::response::IntoResponse;
     let title = escape(title);
     let html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"></head>\n<body>\
-         <p><strong>Demo, not for production.</strong></p>\n<h1>{title}</h1>\n{body}\n</body></html>\n"
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><link rel=\"icon\" href=\"data:,\">\
+         <style>{STYLE}</style></head>\n<body><main>\
+         <p><strong>Demo, not for production.</strong></p>\n<h1>{title}</h1>\n{body}\n</main></body></html>\n"
     );
     let headers = [
         ("cache-control", "no-store"),
         // A page of the demo loads nothing, runs nothing, and cannot be framed.
-        ("content-security-policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"),
+        (
+            "content-security-policy",
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'",
+        ),
         ("referrer-policy", "no-referrer"),
         ("x-content-type-options", "nosniff"),
     ];

@@ -156,7 +156,7 @@ impl Stage {
             fingerprint: None,
         };
         let line = format!("+ consent {id} of {} to {scopes} at {resource} for {ASSISTANT}", user.sub);
-        registry_file::commit(&self.store, &[Change::GrantConsent(consent)], &[line], None, &self.clock)
+        registry_file::commit(&self.store, &[Change::GrantConsent(consent)], &[line], &[], None, &self.clock)
             .await
             .map_err(failed("the consent"))?;
         // The server looks for changes every second; the story does not wait for that.
@@ -225,7 +225,7 @@ async fn issue_secret(store: &Store, key: &SecretsKey, client: &str, clock: &Clo
         last_used_at: None,
     };
     let line = format!("+ a secret of client {client}");
-    registry_file::commit(store, &[Change::AddSecret(stored)], &[line], None, clock)
+    registry_file::commit(store, &[Change::AddSecret(stored)], &[line], &[], None, clock)
         .await
         .map_err(failed("the client secret"))?;
     Ok(secret.expose_secret().to_owned())

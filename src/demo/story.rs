@@ -140,8 +140,8 @@ impl Story<'_> {
     async fn consent_is_given(&mut self, id_token: &str) -> Result<String, DemoFailure> {
         self.screen.step(3, "Alice agrees, and Assistant gets a token to act for her");
         self.screen.say(
-            "Signing in at the consent screen is not part of this version. The administrator records Alice's consent \
-             instead, and the audit trail says so.",
+            "So that the story tells itself, the administrator records here that Alice agreed, and the audit trail says \
+             so. At the end you can agree yourself, in a browser.",
         );
         self.record_consent(&ALICE, "records", "records.read").await?;
         let answer = self.exchange(id_token, &self.stage.addresses.records, "records.read").await?;

@@ -1,5 +1,6 @@
 //! Consent: a user's agreement that a client may act for them at a backend, with an end.
 
+use super::client::Client;
 use super::names::{ClientId, ResourceId, UserId};
 use super::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,12 @@ impl Consent {
     /// True if it was neither taken back nor has ended, and does not pause.
     pub fn is_live(&self, now: i64) -> bool {
         self.paused_at.is_none() && self.is_kept(now)
+    }
+
+    /// True if it is an agreement with this client at this backend, and the client still is what it was then (rule CM-15).
+    pub fn is_with(&self, client: &Client, resource: &ResourceId) -> bool {
+        let is_it = self.client == client.id && self.resource == *resource;
+        is_it && self.fingerprint.as_ref().is_none_or(|agreed| *agreed == client.fingerprint())
     }
 
     /// True if it was neither taken back nor has ended; it may pause.

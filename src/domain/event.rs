@@ -75,7 +75,7 @@ pub enum EventOutcome {
 pub struct EventSubject {
     /// The `sub` of our tokens.
     pub sub: String,
-    /// The provider that vouched for the user; none if the subject is a client.
+    /// The provider that vouched for the user; none if the subject is a client, or if an administrator named the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idp: Option<IdpId>,
     /// The `sub` at that provider.

@@ -82,8 +82,7 @@ impl<'a> Authorizing<'a> {
         }
         let consents = self.app.consents.of(&self.app.store, &self.user.user).await?;
         let consent = consents.iter().find(|consent| Some(&consent.id) == granted.grant_id.as_ref());
-        let same_client = consent
-            .is_some_and(|consent| consent.fingerprint.as_ref().is_none_or(|seen| *seen == entry.client.fingerprint()));
+        let same_client = consent.is_some_and(|consent| consent.is_with(&entry.client, resource));
         Ok(same_client && self.was_told_of_the_user(resource).await?)
     }
 

@@ -14,14 +14,13 @@ pub(super) use export::{csv, json_lines};
 use super::error::unavailable;
 use super::layout::{Frame, page};
 use super::login::{self, LoginWish};
-use super::posted::Posted;
 use super::session::Browser;
 use super::who::shown;
 use crate::app::App;
 use crate::domain::resource::Access;
 use crate::domain::sign_in::SignIn;
 use askama::Template;
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use held::Held;
@@ -48,15 +47,10 @@ struct AccountPage<'a> {
 }
 
 /// `GET /account`.
-pub(super) async fn show(
-    State(app): State<Arc<App>>,
-    browser: Browser,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Response> {
+pub(super) async fn show(State(app): State<Arc<App>>, browser: Browser) -> Result<Response, Response> {
     let user = signed_in(&app, &browser, "/account").await?;
     let account = shown(user.account(), ACCOUNT_CHARACTERS);
-    let query = query.as_deref().and_then(|query| Posted::parse(query.as_bytes()));
-    let done = query.as_ref().and_then(|query| query.one("done"));
+    let done = browser.take_said(&app).await?;
     let said = done.and_then(|done| SAID.iter().find(|(code, _)| *code == done)).map(|(_, text)| *text);
     let held = held::by(&app, &user).await?;
     let frame = Frame::of(&app).with_account(&account);

@@ -1,7 +1,7 @@
 //! `/consent/{handle}`: what a client asks of the user at a token exchange, the user's answer, and how the client learns
 //! of it.
 
-use super::consent_view::{View, offered, page_for, read_choice};
+use super::consent_view::{Again, View, agreed_before, offered, page_for, read_choice};
 use super::error::{done, error, error_with_link, expired, failed, stopped, unavailable};
 use super::posted::Posted;
 use super::session::Browser;
@@ -88,7 +88,7 @@ async fn answer(
     }
     let choice = match read_choice(posted, &about.offered) {
         Ok(choice) => choice,
-        Err(problem) => return asked.show(app, browser, &user, Some(problem)).await,
+        Err(problem) => return asked.show(app, browser, &user, Some(Again { problem, posted })).await,
     };
     let who = isolated(&Who::of(&asked.client, &asked.snapshot.registry, &app.config.organisation.name).in_text());
     let parties = Parties { user: &user, client: &asked.client, resource: &asked.resource, handle: Some(handle) };
@@ -189,17 +189,11 @@ impl Asked {
         app: &App,
         browser: &Browser,
         user: &SignIn,
-        problem: Option<&str>,
+        again: Option<Again<'_>>,
     ) -> Result<Response, Response> {
-        let now = app.clock.now();
         let consents = app.consents.of(&app.store, &user.user).await;
         let consents = consents.map_err(|cause| unavailable(app, &cause.to_string()))?;
-        let fingerprint = self.client.client.fingerprint();
-        let is_current = |consent: &&Consent| {
-            let same = consent.client == self.request.client && consent.resource == self.request.resource;
-            same && consent.is_live(now) && consent.fingerprint.as_ref().is_none_or(|agreed| *agreed == fingerprint)
-        };
-        let agreed = consents.iter().find(is_current);
+        let agreed = agreed_before(&consents, &self.client.client, &self.resource, app.clock.now());
         // Who left something unticked is not asked for it again by the same link.
         let has_answered = self.request.answer == Some(ConsentAnswer::Allowed);
         if agreed.is_some_and(|consent| has_answered || self.request.scopes.is_subset(&consent.scopes)) {
@@ -230,7 +224,7 @@ impl Asked {
                 action: &action,
                 other_account: &format!("{action}?{OTHER_ACCOUNT}"),
                 form: &form,
-                problem,
+                again,
             },
         ))
     }

@@ -5,7 +5,7 @@ use super::layout::{Frame, page};
 use super::posted::Posted;
 use super::who::{Destination, Who, runs_here, shown};
 use crate::app::App;
-use crate::domain::client::ClientEntry;
+use crate::domain::client::{Client, ClientEntry};
 use crate::domain::consent::Consent;
 use crate::domain::resource::{Access, Resource, ResourceScope};
 use crate::domain::scope::ScopeSet;
@@ -43,8 +43,17 @@ pub(super) struct View<'a> {
     pub(super) other_account: &'a str,
     /// The sealed field.
     pub(super) form: &'a str,
-    /// What was wrong with the answer that came before.
-    pub(super) problem: Option<&'a str>,
+    /// The answer that came before, if it could not be taken.
+    pub(super) again: Option<Again<'a>>,
+}
+
+/// An answer that was none: the page says why, and stands as the user left it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Again<'a> {
+    /// What was wrong with it.
+    pub(super) problem: &'a str,
+    /// What the form had.
+    pub(super) posted: &'a Posted,
 }
 
 /// What the user chose.
@@ -56,6 +65,16 @@ pub(super) struct Choice {
     pub(super) scopes: ScopeSet,
     /// For how long.
     pub(super) lasts: Lasts,
+}
+
+/// The live agreement with this client at this backend, if the client still is what it was then.
+pub(super) fn agreed_before<'a>(
+    consents: &'a [Consent],
+    client: &Client,
+    resource: &Resource,
+    now: i64,
+) -> Option<&'a Consent> {
+    consents.iter().find(|consent| consent.is_with(client, &resource.id) && consent.is_live(now))
 }
 
 /// What a user can agree to: what is asked, and what they agreed to before, for an answer replaces an earlier one.
@@ -79,9 +98,14 @@ pub(super) fn read_choice(posted: &Posted, offered: &ScopeSet) -> Result<Choice,
     if scopes.is_empty() {
         return Err("Nothing is ticked, so there is nothing to allow. Tick what the app may do, or choose Deny.");
     }
-    let lasts = posted.one("lasts").and_then(|chosen| Lasts::ALL.into_iter().find(|lasts| value_of(*lasts) == chosen));
-    let lasts = lasts.ok_or("Choose for how long the app may act for you.")?;
+    let lasts = chosen(posted).ok_or("Choose for how long the app may act for you.")?;
     Ok(Choice { allow: true, scopes, lasts })
+}
+
+/// For how long, if the form says so.
+fn chosen(posted: &Posted) -> Option<Lasts> {
+    let value = posted.one("lasts")?;
+    Lasts::ALL.into_iter().find(|lasts| value_of(*lasts) == value)
 }
 
 #[derive(Template)]
@@ -141,6 +165,7 @@ fn contents<'a>(view: &View<'a>, frame: Frame<'a>, who: Who, provider: Option<&s
     let cannot_more = cannot.len().saturating_sub(CANNOT);
     cannot.truncate(CANNOT);
     let account = shown(view.user.account(), 60);
+    let chosen = view.again.map_or(Some(Lasts::Month), |again| chosen(again.posted));
     ConsentPage {
         frame,
         who,
@@ -155,10 +180,10 @@ fn contents<'a>(view: &View<'a>, frame: Frame<'a>, who: Who, provider: Option<&s
         is_more: view.agreed.is_some(),
         cannot,
         cannot_more,
-        lasts: Lasts::ALL.map(|lasts| (value_of(lasts), words_for(lasts), lasts == Lasts::Month)).into(),
+        lasts: Lasts::ALL.map(|lasts| (value_of(lasts), words_for(lasts), Some(lasts) == chosen)).into(),
         told: told(view.identity),
         pass_minutes: pass_seconds(view).div_ceil(60),
-        problem: view.problem,
+        problem: view.again.map(|again| again.problem),
         action: view.action,
         form: view.form,
         client_id: view.client.client.id.as_str(),
@@ -175,7 +200,10 @@ fn groups(view: &View<'_>) -> Vec<Group> {
             name: scope.name.as_str().to_owned(),
             description: description(&scope.description),
             is_agreed,
-            is_ticked: is_agreed || scope.access != Access::Destructive,
+            is_ticked: match view.again {
+                Some(again) => again.posted.all("scope").any(|ticked| ticked == scope.name.as_str()),
+                None => is_agreed || scope.access != Access::Destructive,
+            },
         }
     };
     let of_kind = |access: Access| {
@@ -281,7 +309,7 @@ mod tests {
             action: "/consent/x",
             other_account: "/consent/x?account=other",
             form: "sealed",
-            problem: None,
+            again: None,
         };
         let organisation = Organisation { name: "Acme".to_owned(), logo: None, support_url: None };
         let frame = Frame { base: "", organisation: &organisation, account: None };

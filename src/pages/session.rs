@@ -28,6 +28,7 @@ const SIGN_IN: &str = "sign_in";
 const ID_TOKEN: &str = "id_token";
 const KEY: &str = "key";
 const ATTEMPTS: &str = "attempts";
+const SAID: &str = "said";
 
 /// What the ID token is sealed for.
 const ID_TOKEN_PURPOSE: &str = "seal ID tokens";
@@ -137,6 +138,21 @@ impl Browser {
         self.put(app, ATTEMPTS, &attempts).await?;
         self.save(app).await?;
         Ok(Some(attempt))
+    }
+
+    /// Keeps what was done until the next page says it.
+    pub(super) async fn keep_said(&self, app: &App, done: &str) -> Result<(), Response> {
+        self.put(app, SAID, &done).await?;
+        self.save(app).await
+    }
+
+    /// What was done and not said yet.
+    pub(super) async fn take_said(&self, app: &App) -> Result<Option<String>, Response> {
+        let Some(done) = self.get(app, SAID).await? else { return Ok(None) };
+        let gone = self.session.remove_value(SAID).await;
+        gone.map_err(|error| unavailable(app, &error.to_string()))?;
+        self.save(app).await?;
+        Ok(Some(done))
     }
 
     /// The user came back: everything of the session before goes, and it gets a new id, so that whoever knew the old one

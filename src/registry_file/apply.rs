@@ -4,7 +4,7 @@ use super::{FileProblem, Server, Source, describe, lines, parse};
 use crate::clock::Clock;
 use crate::domain::change::Change;
 use crate::domain::consent::{Consent, ConsentingUser};
-use crate::domain::event::{AuditEvent, EventKind, EventOutcome};
+use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
 use crate::domain::names::{ClientId, ResourceId, UserId};
 use crate::secrets::random_id;
 use crate::store::{Store, StoreError};
@@ -55,7 +55,7 @@ pub async fn apply(
     let changes = file.changes(&current, options.prune, &consents, now);
     let told = describe(&changes, &current, &consents);
     if !options.dry_run {
-        commit(store, &changes, &told, Some(versions.registry), clock).await?;
+        commit(store, &changes, &told, &consents, Some(versions.registry), clock).await?;
     }
     Ok(Applied { lines: told })
 }
@@ -73,7 +73,7 @@ pub(crate) async fn consents_for_everyone(store: &Store, now: i64) -> Result<Vec
 
 /// Carries out changes together with the event that tells of them; without changes there is no event.
 ///
-/// `registry_version`: what the changes were checked against, if that matters to them.
+/// `consents` are those that changes may name by id. `registry_version`: what the changes were checked against, if that matters to them.
 ///
 /// # Errors
 /// As [`Store::change_since`].
@@ -81,17 +81,28 @@ pub async fn commit(
     store: &Store,
     changes: &[Change],
     lines: &[String],
+    consents: &[Consent],
     registry_version: Option<i64>,
     clock: &Clock,
 ) -> Result<(), StoreError> {
     if changes.is_empty() {
         return Ok(());
     }
+    let abouts: Vec<About<'_>> = changes.iter().map(|change| about(change, consents)).collect();
     let (id, kind) = (random_id("adm"), EventKind::Administration);
     let mut event = AuditEvent::new(clock.now_ms(), id, kind, EventOutcome::Done, "administration");
     event.detail = Some(lines.join("\n"));
-    event.client = the_one(changes.iter().map(client_of));
-    event.resource = the_one(changes.iter().map(resource_of));
+    event.client = the_one(abouts.iter().map(|about| about.client));
+    event.resource = the_one(abouts.iter().map(|about| about.resource));
+    let user = the_one(abouts.iter().map(|about| about.user));
+    event.subject = user.map(|user| EventSubject { sub: user.as_str().to_owned(), idp: None, idp_sub: None });
+    if let ([only], Some(_)) = (changes, &event.subject) {
+        reason_of(only).clone_into(&mut event.reason);
+        event.granted = match only {
+            Change::GrantConsent(consent) => Some(consent.scopes.clone()),
+            _ => None,
+        };
+    }
     match registry_version {
         Some(version) => store.change_since(version, changes, event, clock.now()).await,
         None => store.change(changes, event, clock.now()).await,
@@ -104,50 +115,58 @@ fn the_one<'a, T: Clone + PartialEq + 'a>(mut all: impl Iterator<Item = Option<&
     all.all(|other| other == Some(first)).then(|| first.clone())
 }
 
-fn client_of(change: &Change) -> Option<&ClientId> {
-    match change {
-        Change::PutClient(client, _) => Some(&client.id),
-        Change::RemoveClient(id) | Change::SuspendClient(id) | Change::ResumeClient(id) => Some(id),
-        Change::AddSecret(secret) => Some(&secret.client),
-        Change::GrantConsent(consent) => Some(&consent.client),
-        Change::PutIdentityProvider(_)
-        | Change::RemoveIdentityProvider(_)
-        | Change::PutResource(_)
-        | Change::RemoveResource(_)
-        | Change::PutPolicy(_)
-        | Change::RemovePolicy(_)
-        | Change::SuspendUser(_)
-        | Change::ResumeUser(_)
-        | Change::RevokeConsent(_)
-        | Change::NarrowConsent { .. }
-        | Change::ShortenConsent { .. }
-        | Change::PauseConsent(_)
-        | Change::ResumeConsent(_)
-        | Change::AnswerConsentRequest { .. } => None,
+/// Whom and what a change concerns, where that is one.
+#[derive(Default)]
+struct About<'a> {
+    user: Option<&'a UserId>,
+    client: Option<&'a ClientId>,
+    resource: Option<&'a ResourceId>,
+}
+
+impl<'a> About<'a> {
+    fn consent(consent: &'a Consent) -> Self {
+        let user = match &consent.user {
+            ConsentingUser::One(user) => Some(user),
+            ConsentingUser::Everyone => None,
+        };
+        Self { user, client: Some(&consent.client), resource: Some(&consent.resource) }
     }
 }
 
-fn resource_of(change: &Change) -> Option<&ResourceId> {
+/// `consents` are those that the change may name by id.
+fn about<'a>(change: &'a Change, consents: &'a [Consent]) -> About<'a> {
     match change {
-        Change::PutResource(resource) => Some(&resource.id),
-        Change::RemoveResource(id) => Some(id),
-        Change::GrantConsent(consent) => Some(&consent.resource),
+        Change::PutClient(client, _) => About { client: Some(&client.id), ..About::default() },
+        Change::RemoveClient(id) | Change::SuspendClient(id) | Change::ResumeClient(id) => {
+            About { client: Some(id), ..About::default() }
+        }
+        Change::AddSecret(secret) => About { client: Some(&secret.client), ..About::default() },
+        Change::PutResource(resource) => About { resource: Some(&resource.id), ..About::default() },
+        Change::RemoveResource(id) => About { resource: Some(id), ..About::default() },
+        Change::SuspendUser(id) | Change::ResumeUser(id) => About { user: Some(id), ..About::default() },
+        Change::GrantConsent(consent) => About::consent(consent),
+        Change::RevokeConsent(id)
+        | Change::NarrowConsent { id, .. }
+        | Change::ShortenConsent { id, .. }
+        | Change::PauseConsent(id)
+        | Change::ResumeConsent(id) => {
+            consents.iter().find(|consent| consent.id == *id).map(About::consent).unwrap_or_default()
+        }
         Change::PutIdentityProvider(_)
         | Change::RemoveIdentityProvider(_)
-        | Change::PutClient(..)
-        | Change::RemoveClient(_)
-        | Change::SuspendClient(_)
-        | Change::ResumeClient(_)
         | Change::PutPolicy(_)
         | Change::RemovePolicy(_)
-        | Change::AddSecret(_)
-        | Change::SuspendUser(_)
-        | Change::ResumeUser(_)
-        | Change::RevokeConsent(_)
-        | Change::NarrowConsent { .. }
-        | Change::ShortenConsent { .. }
-        | Change::PauseConsent(_)
-        | Change::ResumeConsent(_)
-        | Change::AnswerConsentRequest { .. } => None,
+        | Change::AnswerConsentRequest { .. } => About::default(),
+    }
+}
+
+/// What an administrator did to one user, as their own page tells them.
+fn reason_of(change: &Change) -> &'static str {
+    match change {
+        Change::GrantConsent(_) => "consent_given",
+        Change::RevokeConsent(_) => "consent_revoked",
+        Change::SuspendUser(_) => "user_suspended",
+        Change::ResumeUser(_) => "user_resumed",
+        _ => "administration",
     }
 }

@@ -183,12 +183,18 @@ async fn users_change_their_own_agreements_by_the_forms_of_their_own_pages() {
     assert_eq!(asked.post(&other, &[("form", &form), ("do", "end")]).await.status, 404);
     let form = field(&asked.get(&page).await, "form");
     let narrowed = asked.post(&page, &[("form", &form), ("do", "narrow"), ("scope", "records.read")]).await;
-    assert_eq!((narrowed.status.as_u16(), narrowed.header("location")), (303, "/account?done=narrowed"));
+    assert_eq!((narrowed.status.as_u16(), narrowed.header("location")), (303, "/account"));
+    assert!(
+        asked.get("/account?done=ended").await.text.contains("It may do less"),
+        "what was done, whatever a link says"
+    );
+    assert!(!asked.get("/account?done=ended").await.text.contains("role=\"status\""), "and that once");
     assert_eq!(asked.post(&page, &[("form", &form), ("do", "end")]).await.status, 403, "a form is good once");
 
     let form = field(&asked.get(&format!("{page}/end")).await, "form");
     let ended = asked.post(&page, &[("form", &form), ("do", "end")]).await;
-    assert_eq!(ended.header("location"), "/account?done=ended");
+    assert_eq!(ended.header("location"), "/account");
+    assert!(asked.get("/account").await.text.contains("It gets nothing more"));
     assert_eq!(asked.get(&page).await.status, 404);
     let store = &asked.door.server.app.store;
     assert!(store.find_consent(&mine).await.unwrap().unwrap().revoked_at.is_some());

@@ -90,7 +90,8 @@ fn unnamed(question: &Question<'_>, can_reach: impl Fn(&Resource) -> bool) -> Re
     };
     meant.map(|resource| Arc::clone(resource)).ok_or_else(|| {
         let count = if candidates.is_empty() { "none".to_owned() } else { candidates.len().to_string() };
-        let detail = format!("no target named, and of the client's resources {count} can be meant; none is its default");
+        let detail =
+            format!("no target named, and of the client's resources {count} can be meant; none is its default");
         Refusal::new(ReasonCode::TargetMissing, detail)
     })
 }

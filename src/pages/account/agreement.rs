@@ -11,7 +11,7 @@ use crate::grants::Received;
 use crate::grants::consent::{Amendment, amend};
 use crate::pages::error::{error_with_link, failed, unavailable};
 use crate::pages::form;
-use crate::pages::layout::{Frame, page};
+use crate::pages::layout::{Frame, page, see_other};
 use crate::pages::posted::Posted;
 use crate::pages::session::Browser;
 use crate::pages::who::shown;
@@ -19,7 +19,7 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ struct About {
     user: UserId,
     consent: String,
 }
+
+const NOTHING_LEFT: &str = "Nothing is left ticked. To take away everything, end the agreement.";
 
 /// Ends that can be chosen: value, words, seconds from now.
 const ENDS: [(&str, &str, i64); 4] = [
@@ -47,6 +49,8 @@ struct AgreementPage<'a> {
     frame: Frame<'a>,
     held: Held,
     ends: Vec<(&'static str, &'static str)>,
+    /// The boxes stand as the user left them, where nothing could be left.
+    is_ticked: bool,
     problem: Option<&'a str>,
     form: String,
 }
@@ -114,7 +118,10 @@ pub(in crate::pages) async fn change(
         Err(problem) => return page_for(&app, &browser, &user, held, Some(problem)).await,
     };
     match amend(&app, &received, &user, &held.consent, amendment).await {
-        Ok(true) => Ok(Redirect::to(&format!("{}/account?done={done}", Frame::of(&app).base)).into_response()),
+        Ok(true) => {
+            browser.keep_said(&app, done).await?;
+            Ok(see_other(&format!("{}/account", Frame::of(&app).base)))
+        }
         Ok(false) => {
             let problem = "It was changed meanwhile, in another window perhaps. This is how it stands now.";
             let (user, held) = own(&app, &browser, &id).await?;
@@ -131,7 +138,7 @@ fn read(posted: &Posted, held: &Held, now: i64) -> Result<(Amendment, &'static s
             let ticked: Vec<&str> = posted.all("scope").collect();
             let (kept, gone) = held.consent.scopes.clone().partition(|scope| ticked.contains(&scope.as_str()));
             if kept.is_empty() {
-                return Err("Nothing is left ticked. To take away everything, end the agreement.");
+                return Err(NOTHING_LEFT);
             }
             if gone.is_empty() {
                 return Err(
@@ -166,7 +173,10 @@ async fn page_for(
     let ends =
         ENDS.iter().filter(|(.., seconds)| is_sooner(*seconds)).map(|(value, words, _)| (*value, *words)).collect();
     let form = seal(app, browser, user, &held).await?;
-    Ok(page(StatusCode::OK, AgreementPage { frame, held, ends, problem, form }.render()))
+    Ok(page(
+        StatusCode::OK,
+        AgreementPage { frame, held, ends, is_ticked: problem != Some(NOTHING_LEFT), problem, form }.render(),
+    ))
 }
 
 async fn seal(app: &App, browser: &Browser, user: &SignIn, held: &Held) -> Result<String, Response> {

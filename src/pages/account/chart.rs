@@ -7,6 +7,8 @@ use crate::store::DayCount;
 pub(super) const DAYS: i64 = 14;
 /// Height of the bars, in the picture's own units.
 const HEIGHT: i64 = 100;
+/// Between a bar and the number above it.
+const LABEL_GAP: i64 = 4;
 /// Width of a day.
 const WIDTH: i64 = 40;
 
@@ -16,6 +18,9 @@ pub(super) struct Bar {
     pub(super) day: String,
     /// Said below the bar; not every day has the room.
     pub(super) is_labelled: bool,
+    /// Both together, said above the bar; nothing where there is no bar.
+    pub(super) total: String,
+    pub(super) total_y: i64,
     pub(super) granted: i64,
     pub(super) refused: i64,
     pub(super) x: i64,
@@ -62,16 +67,19 @@ impl Chart {
         let bars = (0..).zip(&days).map(|(index, (day, granted, refused))| {
             let (granted_height, refused_height) = (scaled(*granted), scaled(*refused));
             let granted_y = HEIGHT.saturating_sub(granted_height);
+            let refused_y = granted_y.saturating_sub(refused_height);
             Bar {
                 day: words::short_day(day.saturating_mul(86_400)),
                 is_labelled: index % 4 == 1,
+                total: in_short(granted.saturating_add(*refused)),
+                total_y: refused_y.saturating_sub(LABEL_GAP),
                 granted: *granted,
                 refused: *refused,
                 x: index * WIDTH + 8,
                 label_x: index * WIDTH + WIDTH / 2,
                 granted_y,
                 granted_height,
-                refused_y: granted_y.saturating_sub(refused_height),
+                refused_y,
                 refused_height,
             }
         });
@@ -82,6 +90,16 @@ impl Chart {
             summary: format!("{granted} passes and {refused} refusals in the last {DAYS} days."),
             is_empty: granted == 0 && refused == 0,
         }
+    }
+}
+
+/// In the width of a bar: `7`, `950`, `12k`; nothing for none.
+fn in_short(count: i64) -> String {
+    match count {
+        ..=0 => String::new(),
+        1..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{}k", count / 1_000),
+        _ => format!("{}m", count / 1_000_000),
     }
 }
 
@@ -100,6 +118,8 @@ mod tests {
         let (first, last) = (&chart.bars[0], &chart.bars[13]);
         assert_eq!((last.granted_height, last.refused_height, last.refused_y), (90, 10, 0));
         assert_eq!((first.granted_height, first.refused_height, first.refused_y), (0, 2, 98));
+        assert_eq!((last.total.as_str(), last.total_y, first.total.as_str()), ("1k", -4, "1"));
+        assert_eq!(chart.bars[5].total, "", "a day without events has no number");
         assert_eq!(chart.summary, "900 passes and 101 refusals in the last 14 days.");
         assert!(Chart::of(&[], now).is_empty);
         assert_eq!(begins_at_ms(now), (today - 13) * 86_400_000);

@@ -3,7 +3,7 @@
 use super::unavailable;
 use crate::app::{App, Snapshot};
 use crate::domain::client::{ClientEntry, ConsentMode, GrantType};
-use crate::domain::consent::{Consent, ConsentingUser};
+use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::resource::{Access, Resource, TOKEN_LIFETIME_SECONDS};
 use crate::domain::sign_in::SignIn;
 use crate::pages::consent_view::description;
@@ -24,6 +24,8 @@ pub(super) struct Held {
     pub(super) may: Vec<May>,
     /// Agreed by an administrator for everyone: not for this user to change.
     pub(super) is_for_everyone: bool,
+    /// An administrator noted that this user agreed; the user did not say so here.
+    pub(super) is_recorded_for_user: bool,
     pub(super) is_suspended: bool,
     pub(super) since: String,
     pub(super) until: String,
@@ -95,6 +97,7 @@ fn held(
         resource_name: shown(resource.map_or(consent.resource.as_str(), |resource| &resource.name), 60),
         may: may(consent, resource.map(Arc::as_ref)),
         is_for_everyone,
+        is_recorded_for_user: !is_for_everyone && consent.source == ConsentSource::Admin,
         is_suspended: client.is_some_and(|entry| entry.suspended_at.is_some()),
         since: words::day(consent.granted_at),
         until: consent

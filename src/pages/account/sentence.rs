@@ -46,7 +46,7 @@ impl Names {
                 EventOutcome::Refused => format!("{client} asked for a pass{place} to act for you, and got none."),
             },
             EventKind::Authorization => match event.outcome {
-                EventOutcome::Granted | EventOutcome::Done => format!("{client} asked to act for you{place}."),
+                EventOutcome::Granted | EventOutcome::Done => format!("{client} was connected to act for you{place}."),
                 EventOutcome::Refused => format!("{client} asked to act for you{place}, and was turned away."),
             },
             EventKind::Consent => consent(&event.reason, &client, &place),
@@ -56,9 +56,8 @@ impl Names {
             },
             EventKind::SignOut => "Your sign-in here ended.".to_owned(),
             EventKind::Registration => format!("{client} changed its registration."),
-            EventKind::Administration | EventKind::WriterStarted => {
-                "An administrator changed something about you.".to_owned()
-            }
+            EventKind::Administration => administration(&event.reason, &client, &place),
+            EventKind::WriterStarted => "The record began.".to_owned(),
         };
         // What stands for an app without a name begins small.
         let text = text.replacen("\u{2068}the app", "\u{2068}The app", usize::from(text.starts_with('\u{2068}')));
@@ -138,6 +137,16 @@ fn consent(reason: &str, client: &str, place: &str) -> String {
     }
 }
 
+fn administration(reason: &str, client: &str, place: &str) -> String {
+    match reason {
+        "consent_given" => format!("An administrator recorded that you allow {client} to act for you{place}."),
+        "consent_revoked" => format!("An administrator ended what {client} may do for you{place}."),
+        "user_suspended" => "An administrator stopped every app from acting for you.".to_owned(),
+        "user_resumed" => "An administrator let apps act for you again.".to_owned(),
+        _ => "An administrator changed something about you.".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +178,16 @@ mod tests {
         assert_eq!(names.sentence(&refused).more, "You had paused it.");
         let said_no = event(EventKind::Consent, EventOutcome::Done, "consent_denied");
         assert_eq!(plain(&names.sentence(&said_no).text), "You said no to Acme Assistant at Health records.");
+        let recorded = event(EventKind::Administration, EventOutcome::Done, "consent_given");
+        assert_eq!(
+            plain(&names.sentence(&recorded).text),
+            "An administrator recorded that you allow Acme Assistant to act for you at Health records."
+        );
+        let connected = event(EventKind::Authorization, EventOutcome::Done, "code_issued");
+        assert_eq!(
+            plain(&names.sentence(&connected).text),
+            "Acme Assistant was connected to act for you at Health records."
+        );
         let returned = event(EventKind::Consent, EventOutcome::Done, "grant_family_returned");
         assert_eq!(plain(&names.sentence(&returned).text), "Acme Assistant gave back what it had at Health records.");
     }

@@ -1,0 +1,86 @@
+//! To the provider; first past a page that says who wants it, if nobody here vouches for the client (rule MC-10).
+
+use super::super::connect::{Connect, connect_page};
+use super::super::error::failed;
+use super::super::{form, login};
+use super::{CONNECT, TICKET, Way};
+use crate::domain::client::Assurance;
+use crate::domain::decision::{ReasonCode, Refusal, SignInNeeded};
+use crate::domain::target::Target;
+use crate::grants::authorization_request::AuthorizationRequest;
+use crate::grants::authorize::refused_before_sign_in;
+use crate::tokens::seal;
+use axum::response::Response;
+
+impl Way<'_> {
+    /// To the provider; first past a page that says who wants it, if nobody here vouches for the client (rule MC-10).
+    pub(super) async fn sign_in_first(
+        &self,
+        request: &AuthorizationRequest,
+        is_signed_in: bool,
+        needed: Option<&SignInNeeded>,
+    ) -> Result<Response, Response> {
+        if request.prompt.none {
+            let refusal = Refusal::new(ReasonCode::SignInRequired, "prompt=none, and the user would have to sign in");
+            return Ok(self.answer_early(&request.return_address(), refusal).await);
+        }
+        if request.client.assurance == Assurance::Vetted || is_signed_in {
+            return Ok(self.to_provider(request, needed).await);
+        }
+        let form = form::seal(self.app, self.browser, CONNECT, &self.ticket).await?;
+        let snapshot = self.app.snapshot();
+        let mut providers = snapshot.registry.identity_providers().filter(|idp| idp.login.is_some());
+        let only = providers.next().filter(|_| providers.next().is_none());
+        let target = request.targets.resolve(&snapshot.registry, &self.app.config.issuer).ok().flatten();
+        let resource = match &target {
+            Some(Target::Resource(resource)) => Some(resource.as_ref()),
+            Some(Target::Issuer) | None => None,
+        };
+        let page = Connect {
+            client: &request.client,
+            resource,
+            redirect_uri: &request.redirect_uri,
+            provider: only.map(|idp| idp.name.as_str()),
+            action: "/authorize/connect",
+            form: &form,
+        };
+        Ok(connect_page(self.app, &page))
+    }
+
+    pub(super) fn wish(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> login::LoginWish {
+        let ticket = serde_json::to_string(&self.ticket).expect("a ticket has only texts and numbers");
+        let max_age = [request.max_age, needed.and_then(|needed| needed.max_age)].into_iter().flatten().min();
+        let wanted = needed.map(|needed| needed.acr_values.join(" ")).filter(|values| !values.is_empty());
+        login::LoginWish {
+            return_to: format!("/authorize/continue?ticket={}", seal::seal_for(&self.app.secrets_key, TICKET, &ticket)),
+            idp: None,
+            again: request.prompt.login || needed.is_some(),
+            choose_account: request.prompt.select_account,
+            max_age,
+            acr_values: wanted.or_else(|| request.acr_values.clone()),
+            login_hint: request.login_hint.clone(),
+        }
+    }
+
+    pub(super) async fn connected(&self, allowed: bool) -> Result<Response, Response> {
+        let request = self.request().await?;
+        if !allowed {
+            let refusal = Refusal::new(ReasonCode::ConsentDenied, "the user did not want to sign in for this app");
+            let client = &request.client.client.id;
+            refused_before_sign_in(self.app, self.received, Some(client), &refusal)
+                .await
+                .map_err(|failure| failed(self.app, &failure))?;
+            return Ok(self.denied(&request, &refusal));
+        }
+        Ok(self.to_provider(&request, None).await)
+    }
+
+    pub(super) async fn to_provider(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> Response {
+        let wish = self.wish(request, needed);
+        if self.after_form {
+            login::begin_after_form(self.app, self.browser, wish).await
+        } else {
+            login::begin(self.app, self.browser, wish).await
+        }
+    }
+}
