@@ -105,6 +105,8 @@ fn https(text: &str, url: &Url) -> Result<RedirectKind, &'static str> {
         return Err("is not written https://HOST");
     }
     match url.host() {
+        // The same host to DNS, and another to whoever compares.
+        Some(Host::Domain(name)) if name.ends_with('.') => Err("has a host that ends with a dot"),
         Some(Host::Domain(name)) if !name.is_empty() => Ok(RedirectKind::Https),
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => Ok(RedirectKind::Https),
         Some(Host::Domain(_)) | None => Err("has no host"),
@@ -231,6 +233,7 @@ mod tests {
             "https:/a.example/",
             "https:a.example",
             "https:///a.example/",
+            "https://a.example./",
             "/callback",
             "callback",
             "",

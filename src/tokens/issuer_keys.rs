@@ -49,6 +49,9 @@ pub enum KeyError {
     /// Nothing can be fetched, and no earlier copy is at hand.
     #[error("{0}")]
     Unavailable(String),
+    /// They are where nothing is fetched from (A45), and no earlier copy is at hand.
+    #[error("{0}")]
+    NotAllowed(String),
 }
 
 /// How the keys of one provider stand, for `/readyz`, metrics and `idp show`.
@@ -108,6 +111,8 @@ struct State {
     fresh_until: i64,
     failures: u32,
     last_error: Option<String>,
+    /// Another attempt would fail as the last one did.
+    is_hopeless: bool,
     /// A background refresh is under way.
     is_refreshing: bool,
 }
@@ -286,8 +291,13 @@ impl Source {
             }
             Some(Found::Nothing) => Err(KeyError::Unknown(self.nothing_found(kid, algorithm))),
             None if self.can_be_fetched() => {
-                let problem = self.state().last_error.clone().unwrap_or_else(|| "they were not fetched yet".to_owned());
-                Err(KeyError::Unavailable(format!("the keys of {} cannot be had: {problem}", self.owner)))
+                let (problem, is_hopeless) = {
+                    let state = self.state();
+                    (state.last_error.clone(), state.is_hopeless)
+                };
+                let problem = problem.unwrap_or_else(|| "they were not fetched yet".to_owned());
+                let told = format!("the keys of {} cannot be had: {problem}", self.owner);
+                Err(if is_hopeless { KeyError::NotAllowed(told) } else { KeyError::Unavailable(told) })
             }
             None => {
                 let problem = self.state().last_error.clone().unwrap_or_else(|| "it has registered none".to_owned());
@@ -385,6 +395,7 @@ impl Source {
                 state.clock_skew_seconds = document.answered_at.map(|at| at.saturating_sub(now));
                 state.failures = 0;
                 state.last_error = None;
+                state.is_hopeless = false;
                 self.keys.store(Some(Arc::new(keys)));
             }
             Err(problem) => {
@@ -392,6 +403,7 @@ impl Source {
                 state.failures = state.failures.saturating_add(1);
                 state.failed_attempts += 1;
                 state.last_error = Some(problem.to_string());
+                state.is_hopeless = matches!(problem, FetchError::NotAllowed(_));
             }
         }
     }
@@ -403,13 +415,13 @@ impl Source {
             }
             Location::Address { url, allow_private } => (url.clone(), *allow_private),
             Location::Inline(_) | Location::Nowhere => {
-                return Err(FetchError("there is no address to fetch keys from".to_owned()));
+                return Err(FetchError::Failed("there is no address to fetch keys from".to_owned()));
             }
         };
         let document = fetcher.get_json(&url, allow_private).await?;
         let jwks = serde_json::from_slice(&document.body)
-            .map_err(|problem| FetchError(format!("{url} is not JSON: {problem}")))?;
-        let keys = KeySet::read(&jwks).map_err(|problem| FetchError(format!("{url}: {problem}")))?;
+            .map_err(|problem| FetchError::Failed(format!("{url} is not JSON: {problem}")))?;
+        let keys = KeySet::read(&jwks).map_err(|problem| FetchError::Failed(format!("{url}: {problem}")))?;
         Ok((keys, document))
     }
 }

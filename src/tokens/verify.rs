@@ -92,7 +92,7 @@ impl Verifier<'_> {
         let key = key.map_err(|problem| match problem {
             KeyError::Unknown(detail) => Refusal::new(ReasonCode::SubjectTokenKeyUnknown, detail),
             KeyError::OtherAlgorithm(detail) => Refusal::new(ReasonCode::SubjectTokenAlgorithmRefused, detail),
-            KeyError::Unavailable(detail) => Refusal {
+            KeyError::Unavailable(detail) | KeyError::NotAllowed(detail) => Refusal {
                 retry_after_seconds: Some(RETRY_AFTER_SECONDS),
                 ..Refusal::new(ReasonCode::IssuerKeysUnavailable, detail)
             },

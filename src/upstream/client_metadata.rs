@@ -64,14 +64,17 @@ impl ClientDocuments {
 
     async fn attempt(&self, url: &Url, allow_private: bool) -> Attempt {
         let fetched = timeout(AT_MOST, async {
-            let _slot =
-                self.slots.acquire().await.map_err(|_| FetchError("no more documents are fetched".to_owned()))?;
+            let _slot = self
+                .slots
+                .acquire()
+                .await
+                .map_err(|_| FetchError::Failed("no more documents are fetched".to_owned()))?;
             self.fetcher.get_json(url, allow_private).await
         });
         let document =
-            fetched.await.map_err(|_| FetchError(format!("{url} could not be fetched within 3 seconds")))??;
+            fetched.await.map_err(|_| FetchError::Failed(format!("{url} could not be fetched within 3 seconds")))??;
         if !document.says_json {
-            return Err(FetchError(format!("{url} is not JSON by its Content-Type")));
+            return Err(FetchError::Failed(format!("{url} is not JSON by its Content-Type")));
         }
         let said = document.max_age.map(|age| i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
         let fresh_seconds = said.unwrap_or(DEFAULT_FRESH_SECONDS).clamp(FRESH_SECONDS.0, FRESH_SECONDS.1);

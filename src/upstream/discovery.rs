@@ -30,7 +30,7 @@ pub(super) struct Metadata {
 /// The `jwks_uri` in the discovery document of `issuer`. The document's own `issuer` must be the same text.
 pub async fn jwks_uri(fetcher: &Fetcher, issuer: &str, allow_private: bool) -> Result<Url, FetchError> {
     let (metadata, _) = metadata(fetcher, issuer, allow_private).await?;
-    Url::parse(&metadata.jwks_uri).map_err(|problem| FetchError(format!("jwks_uri of {issuer}: {problem}")))
+    Url::parse(&metadata.jwks_uri).map_err(|problem| FetchError::Failed(format!("jwks_uri of {issuer}: {problem}")))
 }
 
 /// The discovery document of `issuer`, and for how long it may be kept. Its own `issuer` must be the same text.
@@ -42,11 +42,11 @@ pub(super) async fn metadata(
     let url = document_url(issuer)?;
     let document = fetcher.get_json(&url, allow_private).await?;
     let metadata: Metadata = serde_json::from_slice(&document.body)
-        .map_err(|problem| FetchError(format!("{url} is not a discovery document: {problem}")))?;
+        .map_err(|problem| FetchError::Failed(format!("{url} is not a discovery document: {problem}")))?;
     // Otherwise one provider could answer for another (Discovery §4.3).
     if metadata.issuer != issuer {
         let said: String = metadata.issuer.chars().take(256).collect();
-        return Err(FetchError(format!("{url} is the document of issuer {said:?}, not of {issuer:?}")));
+        return Err(FetchError::Failed(format!("{url} is the document of issuer {said:?}, not of {issuer:?}")));
     }
     Ok((metadata, document.max_age))
 }
@@ -54,9 +54,10 @@ pub(super) async fn metadata(
 /// The well-known path is put behind the issuer, a closing slash of which is dropped (Discovery §4.1).
 fn document_url(issuer: &str) -> Result<Url, FetchError> {
     let text = format!("{}/.well-known/openid-configuration", issuer.strip_suffix('/').unwrap_or(issuer));
-    let url = Url::parse(&text).map_err(|problem| FetchError(format!("issuer {issuer:?} is not a URL: {problem}")))?;
+    let url = Url::parse(&text)
+        .map_err(|problem| FetchError::Failed(format!("issuer {issuer:?} is not a URL: {problem}")))?;
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(FetchError(format!("issuer {issuer:?} has a query or a fragment")));
+        return Err(FetchError::Failed(format!("issuer {issuer:?} has a query or a fragment")));
     }
     Ok(url)
 }

@@ -43,8 +43,17 @@ impl std::fmt::Debug for Answer {
 
 /// Why a document could not be had. Never holds any of its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct FetchError(pub String);
+pub enum FetchError {
+    /// Not from there, however often it is tried: the address is not a public one, or it leads on to another.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// It did not work this time.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// How names become addresses, where not by the system: tests play an attacker's name server.
+pub type Names = Arc<dyn Fn(&str) -> Vec<SocketAddr> + Send + Sync>;
 
 /// Fetches documents. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,21 +61,39 @@ pub struct Fetcher {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 struct Inner {
     timeout: Duration,
     max_bytes: usize,
+    names: Option<Names>,
     /// Made at the first use, since reading the system's CA certificates takes its time. Two, because what a resolver
     /// may answer, and what a kept-alive connection may lead to, differ.
     public_only: OnceLock<Result<reqwest::Client, FetchError>>,
     private_too: OnceLock<Result<reqwest::Client, FetchError>>,
 }
 
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner")
+            .field("timeout", &self.timeout)
+            .field("max_bytes", &self.max_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Fetcher {
     /// A fetcher that gives up on a document after `timeout`, and past `max_bytes`.
     pub fn new(timeout: Duration, max_bytes: usize) -> Self {
+        Self::by(None, timeout, max_bytes)
+    }
+
+    /// As [`Fetcher::new`], with names that are looked up so.
+    pub fn with_names(names: Names, timeout: Duration, max_bytes: usize) -> Self {
+        Self::by(Some(names), timeout, max_bytes)
+    }
+
+    fn by(names: Option<Names>, timeout: Duration, max_bytes: usize) -> Self {
         let (public_only, private_too) = (OnceLock::new(), OnceLock::new());
-        Self { inner: Arc::new(Inner { timeout, max_bytes, public_only, private_too }) }
+        Self { inner: Arc::new(Inner { timeout, max_bytes, names, public_only, private_too }) }
     }
 
     /// GETs a JSON document. Only status 200 counts and redirects are not followed. `https` only, to public addresses
@@ -82,12 +109,12 @@ impl Fetcher {
         let client = self.client(allow_private)?;
         let fetched = tokio::time::timeout(self.inner.timeout, self.get(&client, url)).await;
         let seconds = self.inner.timeout.as_secs_f32();
-        fetched.map_err(|_| FetchError(format!("{url} did not answer within {seconds} seconds")))?
+        fetched.map_err(|_| FetchError::Failed(format!("{url} did not answer within {seconds} seconds")))?
     }
 
     fn client(&self, allow_private: bool) -> Result<reqwest::Client, FetchError> {
         let cell = if allow_private { &self.inner.private_too } else { &self.inner.public_only };
-        cell.get_or_init(|| build_client(allow_private)).clone()
+        cell.get_or_init(|| build_client(allow_private, self.inner.names.as_ref())).clone()
     }
 
     /// POSTs a form, under the same rules, and gives the answer whatever its status: a token endpoint says in JSON why it
@@ -111,14 +138,16 @@ impl Fetcher {
             Ok(Answer { status, headers, body: self.body(url, response).await? })
         });
         let seconds = self.inner.timeout.as_secs_f32();
-        answered.await.map_err(|_| FetchError(format!("{url} did not answer within {seconds} seconds")))?
+        answered.await.map_err(|_| FetchError::Failed(format!("{url} did not answer within {seconds} seconds")))?
     }
 
     async fn get(&self, client: &reqwest::Client, url: &Url) -> Result<Document, FetchError> {
         let request = client.get(url.clone()).header(ACCEPT, "application/json, application/jwk-set+json");
         let response = request.send().await.map_err(|problem| failed(url, &problem))?;
         if response.status() != reqwest::StatusCode::OK {
-            return Err(FetchError(format!("{url} answered with status {}", response.status().as_u16())));
+            let told = format!("{url} answered with status {}", response.status().as_u16());
+            let leads_on = response.status().is_redirection();
+            return Err(if leads_on { FetchError::NotAllowed(told) } else { FetchError::Failed(told) });
         }
         check_content_type(url, response.headers())?;
         let says_json = response.headers().contains_key(CONTENT_TYPE);
@@ -131,7 +160,7 @@ impl Fetcher {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|problem| failed(url, &problem))? {
             if body.len().saturating_add(chunk.len()) > self.inner.max_bytes {
-                return Err(FetchError(format!("{url} is larger than {} bytes", self.inner.max_bytes)));
+                return Err(FetchError::Failed(format!("{url} is larger than {} bytes", self.inner.max_bytes)));
             }
             body.extend_from_slice(&chunk);
         }
@@ -140,18 +169,23 @@ impl Fetcher {
 }
 
 fn failed(url: &Url, problem: &reqwest::Error) -> FetchError {
-    FetchError(format!("{url} cannot be fetched: {}", innermost(problem)))
+    let cause = innermost(problem);
+    let told = format!("{url} cannot be fetched: {cause}");
+    match cause.downcast_ref::<FetchError>() {
+        Some(FetchError::NotAllowed(_)) => FetchError::NotAllowed(told),
+        Some(FetchError::Failed(_)) | None => FetchError::Failed(told),
+    }
 }
 
 /// The system's CA certificates are trusted, so that a company's own CA works; those of Mozilla if it has none.
-fn build_client(allow_private: bool) -> Result<reqwest::Client, FetchError> {
+fn build_client(allow_private: bool, names: Option<&Names>) -> Result<reqwest::Client, FetchError> {
     let builder = || {
         reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .referer(false)
             .user_agent(concat!("procura/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(CheckedResolver { allow_private })
+            .dns_resolver(CheckedResolver { allow_private, names: names.cloned() })
     };
     builder().build().or_else(|_| builder().tls_backend_preconfigured(mozilla_roots()?).build().map_err(unusable))
 }
@@ -164,7 +198,7 @@ fn mozilla_roots() -> Result<rustls::ClientConfig, FetchError> {
 }
 
 fn unusable(problem: impl std::fmt::Display) -> FetchError {
-    FetchError(format!("documents cannot be fetched: {problem}"))
+    FetchError::Failed(format!("documents cannot be fetched: {problem}"))
 }
 
 /// Everything about a URL that can be told without asking anybody: whether [`Fetcher::get_json`] would try. Hosts in
@@ -173,9 +207,13 @@ fn unusable(problem: impl std::fmt::Display) -> FetchError {
 /// # Errors
 /// [`FetchError`] in words, with the URL.
 pub fn check_url(url: &Url, allow_private: bool) -> Result<(), FetchError> {
-    let refused = |why: &str| Err(FetchError(format!("{} is not fetched: {why}", without_user(url))));
+    let refused = |why: &str| Err(FetchError::NotAllowed(format!("{} is not fetched: {why}", without_user(url))));
     if !url.username().is_empty() || url.password().is_some() {
         return refused("it holds a user name or password");
+    }
+    // No name of the public Internet is without a dot; those of a network of our own are.
+    if !allow_private && matches!(url.host(), Some(Host::Domain(name)) if !name.trim_end_matches('.').contains('.')) {
+        return refused("its host is not a name of the public Internet");
     }
     let (address, is_loopback) = match url.host() {
         None => return refused("it has no host"),
@@ -213,7 +251,7 @@ fn check_content_type(url: &Url, headers: &HeaderMap) -> Result<(), FetchError> 
         value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = media_type == "application/json"
         || media_type.strip_prefix("application/").is_some_and(|subtype| subtype.ends_with("+json"));
-    if is_json { Ok(()) } else { Err(FetchError(format!("{url} is not JSON by its Content-Type"))) }
+    if is_json { Ok(()) } else { Err(FetchError::Failed(format!("{url} is not JSON by its Content-Type"))) }
 }
 
 fn max_age(headers: &HeaderMap) -> Option<Duration> {
@@ -237,24 +275,28 @@ fn date(headers: &HeaderMap) -> Option<i64> {
 }
 
 /// The cause that says what happened: the outer ones only say that a request failed.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn Error = error;
+fn innermost(error: &reqwest::Error) -> &(dyn Error + 'static) {
+    let mut cause: &(dyn Error + 'static) = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    cause
 }
 
 /// Resolves by the system, and lets nothing through unless every answer is allowed.
 struct CheckedResolver {
     allow_private: bool,
+    names: Option<Names>,
 }
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let allow_private = self.allow_private;
+        let (allow_private, names) = (self.allow_private, self.names.clone());
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found: Vec<SocketAddr> = match names {
+                Some(names) => names(name.as_str()),
+                None => tokio::net::lookup_host((name.as_str(), 0)).await?.collect(),
+            };
             Ok(checked(name.as_str(), found, allow_private)?)
         })
     }
@@ -263,14 +305,14 @@ impl Resolve for CheckedResolver {
 fn checked(name: &str, found: Vec<SocketAddr>, allow_private: bool) -> Result<Addrs, FetchError> {
     let places = || found.iter().map(|address| place(address.ip()));
     if found.is_empty() {
-        return Err(FetchError(format!("{name} has no address")));
+        return Err(FetchError::Failed(format!("{name} has no address")));
     }
     if !places().all(|place| place.is_allowed(allow_private)) {
-        return Err(FetchError(format!("{name} has an address that is not a public one")));
+        return Err(FetchError::NotAllowed(format!("{name} has an address that is not a public one")));
     }
     // http is let through for this name alone, so it must be this machine (RFC 6761 §6.3).
     if name == "localhost" && !places().all(|place| place == Place::Loopback) {
-        return Err(FetchError("localhost is not this machine".to_owned()));
+        return Err(FetchError::NotAllowed("localhost is not this machine".to_owned()));
     }
     Ok(Box::new(found.into_iter()))
 }
@@ -304,6 +346,8 @@ mod tests {
             "http://localhost/",
             "https://localhost/",
             "https://x.localhost/",
+            "https://intranet/",
+            "https://intranet./",
             "data:application/json,{}",
         ] {
             assert!(check(url, false).is_err(), "{url}");

@@ -50,7 +50,7 @@ pub enum LoginError {
 
 impl From<FetchError> for LoginError {
     fn from(error: FetchError) -> Self {
-        Self::Unreachable(error.0)
+        Self::Unreachable(error.to_string())
     }
 }
 
@@ -249,7 +249,7 @@ impl LoginProviders {
                 Err(problem) => {
                     tracing::warn!(issuer = known.issuer, %problem, "what a provider says of itself cannot be fetched");
                     state.failures = state.failures.saturating_add(1);
-                    state.last_error = problem.0;
+                    state.last_error = problem.to_string();
                 }
             }
         }
@@ -362,11 +362,11 @@ impl<'c> AsyncHttpClient<'c> for Http<'_> {
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
             let (parts, form) = request.into_parts();
-            let url = Url::parse(&parts.uri.to_string()).map_err(|problem| FetchError(problem.to_string()))?;
+            let url = Url::parse(&parts.uri.to_string()).map_err(|problem| FetchError::Failed(problem.to_string()))?;
             let answer = self.fetcher.post_form(&url, parts.headers, form, self.allow_private).await?;
             let mut response = http::Response::new(answer.body);
             *response.status_mut() =
-                http::StatusCode::from_u16(answer.status).map_err(|problem| FetchError(problem.to_string()))?;
+                http::StatusCode::from_u16(answer.status).map_err(|problem| FetchError::Failed(problem.to_string()))?;
             *response.headers_mut() = answer.headers;
             Ok(response)
         })
@@ -384,7 +384,7 @@ where
             let said: String = answer.to_string().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
             LoginError::Refused(format!("{issuer} refused the code: {said}"))
         }
-        RequestTokenError::Request(problem) => LoginError::Unreachable(problem.0.clone()),
+        RequestTokenError::Request(problem) => LoginError::Unreachable(problem.to_string()),
         RequestTokenError::Parse(problem, _) => LoginError::Unreachable(format!(
             "the answer of the token endpoint of {issuer} cannot be read, at {}",
             problem.path()

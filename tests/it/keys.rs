@@ -13,7 +13,9 @@ use procura::tokens::issuer_keys::{IssuerKeys, KeyError};
 use procura::tokens::signing_keys::{LocalSigner, SigningKeys, rotate};
 use procura::upstream::fetch::Fetcher;
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -105,7 +107,7 @@ fn the_jwks_is_made_once_per_phase_and_its_etag_changes_with_it() {
     add(&mut records, &key, false, NOW);
     let keys = SigningKeys::open(&records, &key, NOW).unwrap();
     let (early, late) = (keys.jwks(NOW), keys.jwks(NOW + 100_000));
-    assert!(std::sync::Arc::ptr_eq(&late, &keys.jwks(NOW + 200_000)));
+    assert!(Arc::ptr_eq(&late, &keys.jwks(NOW + 200_000)));
     assert_ne!(early.etag, late.etag);
     assert_eq!(early.etag, keys.jwks(NOW).etag);
     assert!(early.etag.starts_with('"') && early.etag.ends_with('"'));
@@ -151,11 +153,11 @@ async fn keys_are_fetched_once_and_then_served_from_memory() {
 
 #[tokio::test]
 async fn many_requests_at_once_share_one_fetch() {
-    let (issuer, keys) = (TestIssuer::start().await, std::sync::Arc::new(IssuerKeys::new(fetcher())));
+    let (issuer, keys) = (TestIssuer::start().await, Arc::new(IssuerKeys::new(fetcher())));
     let (idp, kid) = (issuer.provider("corp"), issuer.key().kid().to_owned());
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..50 {
-        let (keys, idp, kid) = (std::sync::Arc::clone(&keys), idp.clone(), kid.clone());
+        let (keys, idp, kid) = (Arc::clone(&keys), idp.clone(), kid.clone());
         tasks.spawn(async move { keys.of_provider(&idp, Some(&kid), ES256, NOW).await.is_ok() });
     }
     assert!(tasks.join_all().await.into_iter().all(|is_ok| is_ok));
@@ -300,7 +302,7 @@ async fn a_clients_jwks_uri_never_leads_into_a_private_network() {
     let (listener, keys) = (silent_listener(), IssuerKeys::new(fetcher()));
     let uri = format!("https://127.0.0.1:{}/jwks", listener.local_addr().unwrap().port());
     let answer = keys.of_client(&client(json!({"jwks_uri": uri})), Some("a"), ES256, NOW).await;
-    assert!(matches!(answer, Err(KeyError::Unavailable(_))));
+    assert!(matches!(answer, Err(KeyError::NotAllowed(_))));
     assert_untouched(&listener);
 }
 
@@ -350,7 +352,7 @@ async fn a_name_that_resolves_to_loopback_is_refused_by_its_address() {
     let listener = silent_listener();
     let port = listener.local_addr().unwrap().port();
     let problem = fetch(&fetcher(), &format!("https://localhost:{port}/"), false).await.unwrap_err();
-    assert!(problem.contains("not a public one"), "{problem}");
+    assert!(problem.contains("public"), "{problem}");
     assert_untouched(&listener);
 }
 
@@ -413,4 +415,47 @@ async fn a_document_without_end_is_given_up_by_size_and_one_that_never_comes_by_
 async fn http_is_for_loopback_only_even_where_private_addresses_are_allowed() {
     let problem = fetch(&fetcher(), "http://idp.example.com/", true).await.unwrap_err();
     assert!(problem.contains("http is for loopback only"), "{problem}");
+}
+
+#[tokio::test]
+async fn a45_a_name_that_leads_to_our_own_network_is_looked_up_once_and_nothing_is_connected_to() {
+    install_tls();
+    let listener = silent_listener();
+    let address = listener.local_addr().unwrap();
+    let lookups = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&lookups);
+    // An attacker's name server: a private address alone, or after a public one.
+    let names = move |name: &str| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let public = SocketAddr::from(([1, 1, 1, 1], 0));
+        if name == "both.example" { vec![public, address] } else { vec![address] }
+    };
+    let fetcher = Fetcher::with_names(Arc::new(names), Duration::from_secs(5), 1024);
+    for name in ["private.example", "both.example"] {
+        let keys = IssuerKeys::new(fetcher.clone());
+        let uri = format!("https://{name}:{}/jwks", address.port());
+        let answer = keys.of_client(&client(json!({"jwks_uri": uri})), Some("a"), ES256, NOW).await;
+        assert!(
+            matches!(&answer, Err(KeyError::NotAllowed(problem)) if problem.contains("public")),
+            "{:?}",
+            answer.err()
+        );
+    }
+    assert_eq!(lookups.load(Ordering::SeqCst), 2);
+    assert_untouched(&listener);
+    // What was looked up is what is connected to: a second answer (rebinding) is never asked for.
+    let port = document_server().await.rsplit(':').next().unwrap().to_owned();
+    let url = format!("http://localhost:{port}/json");
+    assert_eq!(fetcher.get_json(&url.parse().unwrap(), true).await.unwrap().body, b"{}");
+    assert_eq!(lookups.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a45_a_redirect_is_not_followed_and_is_no_reason_to_try_again() {
+    let keys = IssuerKeys::new(fetcher()).with_loopback_clients(true);
+    let uri = format!("{}/redirect", document_server().await);
+    let answer = keys.of_client(&client(json!({"jwks_uri": uri})), Some("a"), ES256, NOW).await;
+    assert!(matches!(&answer, Err(KeyError::NotAllowed(problem)) if problem.contains("302")), "{:?}", answer.err());
+    let gone = keys.of_client(&client(json!({"jwks_uri": format!("{uri}/gone")})), Some("a"), ES256, NOW).await;
+    assert!(matches!(gone, Err(KeyError::Unavailable(_))));
 }

@@ -834,12 +834,19 @@ async fn another_kind_of_token_or_another_key_is_no_assertion() {
 }
 
 #[tokio::test]
-async fn a_clients_keys_that_cannot_be_fetched_are_a_temporary_failure() {
+async fn a45_a_clients_keys_that_cannot_be_fetched_are_a_temporary_failure_and_those_that_may_not_be_are_none() {
     let mut client = AssertingClient::new(SigningAlgorithm::ES256);
     client.client.jwks = None;
-    client.client.jwks_uri = Some("https://127.0.0.1:1/jwks".parse().unwrap());
     let assertion = client.assertion(None, json!({}));
-    assert_eq!(client.verify(&assertion).await, Err(ReasonCode::ClientKeysUnavailable));
+    for (uri, reason) in [
+        ("https://keys.invalid/jwks", ReasonCode::ClientKeysUnavailable),
+        ("https://127.0.0.1:1/jwks", ReasonCode::ClientAssertionInvalid),
+        ("https://intranet/jwks", ReasonCode::ClientAssertionInvalid),
+    ] {
+        client.client.jwks_uri = Some(uri.parse().unwrap());
+        assert_eq!(client.verify(&assertion).await, Err(reason), "{uri}");
+    }
+    assert_eq!(ReasonCode::ClientAssertionInvalid.error().as_str(), "invalid_client");
 }
 
 // --- A backend, offline.

@@ -54,7 +54,9 @@ impl Verifier<'_> {
         };
         let key = self.issuer_keys.of_client(client, token.kid(), algorithm, self.now).await;
         let key = key.map_err(|problem| match problem {
-            KeyError::Unknown(detail) | KeyError::OtherAlgorithm(detail) => invalid(detail),
+            KeyError::Unknown(detail) | KeyError::OtherAlgorithm(detail) | KeyError::NotAllowed(detail) => {
+                invalid(detail)
+            }
             KeyError::Unavailable(detail) => Refusal {
                 retry_after_seconds: Some(RETRY_AFTER_SECONDS),
                 ..Refusal::new(ReasonCode::ClientKeysUnavailable, detail)

@@ -65,6 +65,7 @@ async fn a45_keys_are_not_fetched_from_our_own_network() {
         format!("https://127.0.0.1:{port}/jwks"),
         format!("https://localhost:{port}/jwks"),
         format!("https://x.localhost:{port}/jwks"),
+        "https://intranet/jwks".to_owned(),
         format!("https://[::1]:{port}/jwks"),
         format!("https://[::ffff:10.0.0.1]:{port}/jwks"),
         format!("https://[::ffff:127.0.0.1]:{port}/jwks"),
