@@ -12,6 +12,9 @@ use crate::pages;
 use crate::secrets::SecretsKey;
 use crate::store::{ServerLock, Store, StoreError};
 use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
 use axum::routing::get;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -122,8 +125,15 @@ pub fn public_router(app: &Arc<App>) -> Router {
         .merge(oauth::root_routes(path))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .fallback(health::not_found);
+        .fallback(not_found);
     received::layers(router, app).with_state(Arc::clone(app))
+}
+
+async fn not_found(State(app): State<Arc<App>>, method: Method, headers: HeaderMap) -> Response {
+    match pages::not_found(&app, &method, &headers) {
+        Some(page) => page,
+        None => health::not_found().await,
+    }
 }
 
 /// The routes of the private listener.

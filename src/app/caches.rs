@@ -1,7 +1,7 @@
 //! Bounded memories that spare the hot path a database read. What they hold is never older than the last refresh.
 
 use crate::domain::consent::Consent;
-use crate::domain::names::{IdpId, UserId};
+use crate::domain::names::{ClientId, IdpId, UserId};
 use crate::domain::user::User;
 use crate::secrets::{SecretsKey, digest, mac};
 use crate::store::{ConsentRequest, Store, StoreError, WhatEnded};
@@ -177,7 +177,8 @@ impl ConsentHandles {
     /// The handle for a need in this window; its request is stored before it is given out.
     pub async fn issue(&self, store: &Store, request: &ConsentRequest, window: i64) -> Result<String, StoreError> {
         let scopes = request.scopes.to_string();
-        let parts = [request.user.as_str(), request.client.as_str(), request.resource.as_str(), &scopes];
+        let behind = request.behind.iter().map(ClientId::as_str).collect::<Vec<_>>().join(" ");
+        let parts = [request.user.as_str(), request.client.as_str(), request.resource.as_str(), &scopes, &behind];
         let mut parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
         let window = window.to_be_bytes();
         parts.push(&window);

@@ -92,6 +92,7 @@ fn scope(text: &str) -> Result<ResourceScope, String> {
         roles: Vec::new(),
         policy: None,
         vetted_only: false,
+        optional: false,
     })
 }
 

@@ -167,6 +167,13 @@ pub struct ClientEntry {
 }
 
 impl ClientEntry {
+    /// True if the client may have refresh tokens where it asks for `offline_access` (rule MC-13). What nobody here
+    /// registered need not have said so before: each user decides for how long.
+    pub fn may_renew(&self) -> bool {
+        let is_asked_for = self.assurance != Assurance::Vetted && self.client.may_use(GrantType::AuthorizationCode);
+        is_asked_for || self.client.may_use(GrantType::RefreshToken)
+    }
+
     /// True if the client may authenticate so.
     pub fn may_authenticate_by(&self, method: ClientAuthentication) -> bool {
         self.client.authentication == method || self.other_authentication.contains(&method)

@@ -181,6 +181,9 @@ pub struct ResourceScope {
     /// Only clients that an administrator registered can have it, whomever else the backend is open to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub vetted_only: bool,
+    /// The user ticks it themselves: on the consent page it is not ticked yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// A backend as declared in the registry file.

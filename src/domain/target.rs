@@ -1,5 +1,6 @@
 //! The target: for which backend a token is asked (RFC 8693 §2.1, RFC 8707).
 
+use super::client::Client;
 use super::decision::ReasonCode;
 use super::registry::Registry;
 use super::resource::{InvalidAudience, Resource, canonical_uri};
@@ -36,6 +37,18 @@ pub enum TargetProblem {
     /// More than one backend (rule TX-07).
     #[error("{0} different targets")]
     Several(usize),
+}
+
+/// With none named, the backend that a client means, of those that can be meant: the only one (rule TX-08); of several its
+/// own default, or that of all clients (rule RI-04).
+pub fn meant<'a>(client: &Client, candidates: &[&'a Arc<Resource>]) -> Option<&'a Arc<Resource>> {
+    match candidates {
+        [only] => Some(*only),
+        several => several.iter().copied().find(|resource| match &client.default_resource {
+            Some(default) => resource.id == *default,
+            None => resource.is_default,
+        }),
+    }
 }
 
 impl TargetProblem {

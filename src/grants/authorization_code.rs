@@ -50,9 +50,7 @@ pub async fn redeem(app: &App, received: &Received, caller: &Caller, request: Co
     if let (true, Some(family)) = (replayed, &family) {
         ended_family(app, received, family, FamilyEnd::CodeReplayed).await?;
     }
-    let renewable = family
-        .as_ref()
-        .filter(|family| family.terms.renewable && caller.client.client.may_use(GrantType::RefreshToken));
+    let renewable = family.as_ref().filter(|family| family.terms.renewable && caller.client.may_renew());
     let refresh_token = renewable.map(|family| app.grant_tokens.refresh_token(&family.id, 0));
     grant.finish(family.as_ref(), decided, refresh_token).await
 }

@@ -3,14 +3,17 @@
 //! Until the client and where it may be sent to are known, nothing is sent anywhere: the user sees a page (rule OA-03).
 
 use super::params::{Params, decode};
-use super::request::{IDENTITY_SCOPES, scopes, without_identity};
+use super::request::{IDENTITY_SCOPES, OFFLINE_ACCESS, scopes, without_identity};
 use crate::domain::client::{ClientEntry, GrantType};
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::domain::redirect_uri;
+use crate::domain::registry::Registry;
 use crate::domain::scope::ScopeSet;
 use crate::domain::target::RequestedTargets;
 use std::sync::Arc;
 
+/// What is longer would not fit into the address that the user comes back to from their provider.
+const MOST_BYTES: usize = 8192;
 /// Longer ones are no state but a store.
 const MOST_STATE_BYTES: usize = 4096;
 
@@ -27,7 +30,7 @@ pub struct AuthorizationRequest {
     pub targets: RequestedTargets,
     /// To do what there; none leaves it open.
     pub scopes: Option<ScopeSet>,
-    /// Which of `openid`, `profile` and `email`.
+    /// Which of `openid`, `profile` and `email`; and `offline_access`, if the client may have it.
     pub identity: ScopeSet,
     /// PKCE, S256.
     pub code_challenge: String,
@@ -137,11 +140,26 @@ pub fn single(form: &[u8], name: &str) -> Result<Option<String>, Refusal> {
     Ok(found)
 }
 
-/// The rest of a request whose client and return address are known.
+/// The rest of a request whose client and return address are known. A backend that there is not is told here, before
+/// anybody signs in for nothing.
 ///
 /// # Errors
 /// The first thing that is missing or wrong; it is told to the client.
-pub fn read(address: &ReturnAddress, form: &[u8]) -> Result<AuthorizationRequest, Refusal> {
+pub fn read(
+    address: &ReturnAddress,
+    form: &[u8],
+    registry: &Registry,
+    issuer: &str,
+) -> Result<AuthorizationRequest, Refusal> {
+    let request = parse(address, form)?;
+    let target = request.targets.resolve(registry, issuer);
+    target.map(|_| request).map_err(|problem| Refusal::new(problem.reason(), problem.to_string()))
+}
+
+fn parse(address: &ReturnAddress, form: &[u8]) -> Result<AuthorizationRequest, Refusal> {
+    if form.len() > MOST_BYTES {
+        return Err(Refusal::new(ReasonCode::ParameterInvalid, "the request is longer than 8192 bytes"));
+    }
     let params = Params::parse(form)?;
     let invalid = |detail: &str| Refusal::new(ReasonCode::ParameterInvalid, detail);
     if address.state.as_ref().is_some_and(|state| state.len() > MOST_STATE_BYTES) {
@@ -164,7 +182,7 @@ pub fn read(address: &ReturnAddress, form: &[u8]) -> Result<AuthorizationRequest
     let asked = scopes(&params)?;
     let identity = |scopes: &ScopeSet| -> ScopeSet {
         let told = scopes.iter().filter(|scope| IDENTITY_SCOPES.contains(&scope.as_str()));
-        told.filter(|scope| scope.as_str() != "offline_access").cloned().collect()
+        told.filter(|scope| scope.as_str() != OFFLINE_ACCESS || address.client.may_renew()).cloned().collect()
     };
     Ok(AuthorizationRequest {
         client: Arc::clone(&address.client),

@@ -2,6 +2,7 @@
 
 use super::authorization_request::AuthorizationRequest;
 use super::event::Asked as AskedEvent;
+use super::request::OFFLINE_ACCESS;
 use super::{Caller, Failure, Received, facts, refused_early};
 use crate::app::{App, Snapshot};
 use crate::domain::client::{Assurance, ClientAuthentication, GrantType};
@@ -213,7 +214,8 @@ impl<'a> Authorizing<'a> {
             terms: Terms {
                 scopes: granted.scopes.clone(),
                 identity: request.identity.clone(),
-                renewable: request.client.client.may_use(GrantType::RefreshToken),
+                renewable: request.client.client.may_use(GrantType::RefreshToken)
+                    || request.identity.iter().any(|scope| scope.as_str() == OFFLINE_ACCESS),
                 redirect_uri: request.redirect_uri.clone(),
                 code_challenge: request.code_challenge.clone(),
                 nonce: request.nonce.clone(),

@@ -23,20 +23,24 @@ pub enum Lasts {
     Month,
     /// Until it is taken back.
     UntilRevoked,
+    /// As long as the agreement that this one replaces: until then, Unix seconds, or without an end.
+    AsBefore(Option<i64>),
 }
 
 impl Lasts {
-    /// All of them, the shortest first.
+    /// Those that can be chosen for anything, the shortest first.
     pub const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Month, Self::UntilRevoked];
 
-    /// In seconds; none without an end.
-    pub fn seconds(self) -> Option<i64> {
-        match self {
-            Self::Hour => Some(3_600),
-            Self::Day => Some(86_400),
-            Self::Month => Some(30 * 86_400),
-            Self::UntilRevoked => None,
-        }
+    /// When it ends, Unix seconds; none without an end.
+    pub fn ends_at(self, now: i64) -> Option<i64> {
+        let seconds = match self {
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+            Self::Month => 30 * 86_400,
+            Self::UntilRevoked => return None,
+            Self::AsBefore(end) => return end,
+        };
+        Some(now.saturating_add(seconds))
     }
 }
 
@@ -71,7 +75,7 @@ pub async fn give(
         scopes,
         source: ConsentSource::User,
         granted_at: now,
-        expires_at: lasts.seconds().map(|seconds| now.saturating_add(seconds)),
+        expires_at: lasts.ends_at(now),
         revoked_at: None,
         paused_at: None,
         fingerprint: Some(parties.client.client.fingerprint()),

@@ -136,7 +136,9 @@ fn verifier(text: &str) -> Result<String, Refusal> {
 }
 
 /// Scopes that ask for something of this server and not of a backend (OpenID Connect Core §5.4, §11).
-pub const IDENTITY_SCOPES: [&str; 4] = ["openid", "profile", "email", "offline_access"];
+pub const IDENTITY_SCOPES: [&str; 4] = ["openid", "profile", "email", OFFLINE_ACCESS];
+/// Asks for a refresh token (OpenID Connect Core §11).
+pub const OFFLINE_ACCESS: &str = "offline_access";
 
 /// The scopes that are for a backend.
 pub(super) fn without_identity(scopes: ScopeSet) -> ScopeSet {

@@ -141,7 +141,8 @@ impl<'a> StoredGrant<'a> {
                     grant: self.grant,
                     issued_type: None,
                     expires_in: granted.expires_at.saturating_sub(granted.issued_at),
-                    scope: granted.scopes,
+                    // What is told of the user is granted too (RFC 6749 §5.1).
+                    scope: granted.scopes.iter().chain(&family.terms.identity).cloned().collect(),
                     refresh_token,
                     id_token,
                 })

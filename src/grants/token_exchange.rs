@@ -175,6 +175,7 @@ async fn consent_link(app: &App, needed: &ConsentNeeded, now: i64) -> Result<Con
         client: needed.client.clone(),
         resource: needed.resource.clone(),
         scopes: needed.scopes.clone(),
+        behind: needed.behind.clone(),
         created_at: now,
         expires_at: window.saturating_add(1).saturating_mul(WINDOW_SECONDS).saturating_add(CONSENT_LINK_SECONDS),
         answer: None,

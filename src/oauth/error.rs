@@ -72,7 +72,7 @@ impl OAuthError {
             | ErrorCode::UnmetAuthenticationRequirements
             | ErrorCode::AccessDenied => StatusCode::BAD_REQUEST,
         };
-        let mut body = Body::new(code.as_str(), refusal.reason.public_description());
+        let mut body = Body::new(code.as_str(), refusal.description());
         if let Some(link) = consent {
             body.consent_uri = Some(link.uri);
             body.expires_in = Some(link.expires_in);

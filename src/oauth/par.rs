@@ -87,7 +87,8 @@ async fn push(app: &App, received: &Received, request: Request<Body>) -> Result<
     };
     let id = &caller.client.client.id;
     // The same checks as at /authorize, so that the client hears of a mistake itself.
-    let checked = ReturnAddress::read(&caller.client, &body).and_then(|address| read(&address, &body));
+    let checked = ReturnAddress::read(&caller.client, &body)
+        .and_then(|address| read(&address, &body, &snapshot.registry, &app.config.issuer));
     if let Err(refusal) = checked {
         return Err(refused(Some(id), refusal).await);
     }

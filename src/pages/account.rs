@@ -15,7 +15,7 @@ use super::error::unavailable;
 use super::layout::{Frame, page};
 use super::login::{self, LoginWish};
 use super::session::Browser;
-use super::who::shown;
+use super::who::shown_account;
 use crate::app::App;
 use crate::domain::resource::Access;
 use crate::domain::sign_in::SignIn;
@@ -25,9 +25,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use held::Held;
 use std::sync::Arc;
-
-/// The longest account that is shown, in characters.
-const ACCOUNT_CHARACTERS: usize = 60;
 
 /// What was done, as the page says it after a change.
 const SAID: [(&str, &str); 5] = [
@@ -49,7 +46,7 @@ struct AccountPage<'a> {
 /// `GET /account`.
 pub(super) async fn show(State(app): State<Arc<App>>, browser: Browser) -> Result<Response, Response> {
     let user = signed_in(&app, &browser, "/account").await?;
-    let account = shown(user.account(), ACCOUNT_CHARACTERS);
+    let account = shown_account(user.account());
     let done = browser.take_said(&app).await?;
     let said = done.and_then(|done| SAID.iter().find(|(code, _)| *code == done)).map(|(_, text)| *text);
     let held = held::by(&app, &user).await?;

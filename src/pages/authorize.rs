@@ -40,7 +40,7 @@ const TICKET: &str = "authorization ticket";
 struct Ticket {
     /// The request as the client sent it, form-encoded.
     form: String,
-    /// When it came, Unix seconds: a sign-in since then is one for it.
+    /// When it came, Unix seconds.
     begun_at: i64,
 }
 
@@ -58,6 +58,8 @@ struct Way<'a> {
     received: &'a Received,
     browser: &'a Browser,
     ticket: Ticket,
+    /// The user just signed in for it.
+    is_answered: bool,
     /// A form of ours was sent: then a redirect to elsewhere would be stopped (rule CL-20).
     after_form: bool,
 }
@@ -87,7 +89,7 @@ pub(super) async fn authorize(
         Err(page) => return page,
     };
     let ticket = Ticket { form, begun_at: received.now() };
-    Way { app: &app, received: &received, browser: &browser, ticket, after_form: false }.go().await
+    Way { app: &app, received: &received, browser: &browser, ticket, is_answered: false, after_form: false }.go().await
 }
 
 /// `GET /authorize/continue`: back from the provider.
@@ -97,14 +99,49 @@ pub(super) async fn go_on(
     browser: Browser,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let query = query.unwrap_or_default();
-    let sealed = single(query.as_bytes(), "ticket").ok().flatten().unwrap_or_default();
+    let (sealed, ticket) = match ticket_in(&app, &received, query.as_deref()) {
+        Ok(found) => found,
+        Err(page) => return page,
+    };
+    let is_answered = match browser.signed_in_for(&app, &continue_path(&sealed)).await {
+        Ok(is_answered) => is_answered,
+        Err(page) => return page,
+    };
+    Way { app: &app, received: &received, browser: &browser, ticket, is_answered, after_form: false }.go().await
+}
+
+/// `GET /authorize/stop`: the user could not sign in, or did not want to, and lets the app know.
+pub(super) async fn stop(
+    State(app): State<Arc<App>>,
+    Extension(received): Extension<Received>,
+    browser: Browser,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let ticket = match ticket_in(&app, &received, query.as_deref()) {
+        Ok((_, ticket)) => ticket,
+        Err(page) => return page,
+    };
+    let way = Way { app: &app, received: &received, browser: &browser, ticket, is_answered: false, after_form: false };
+    way.stopped().await.unwrap_or_else(|page| page)
+}
+
+/// Where the user comes back to from the provider.
+fn continue_path(sealed: &str) -> String {
+    format!("/authorize/continue?ticket={sealed}")
+}
+
+/// Where the user goes instead, if the provider did not sign them in.
+pub(super) fn stop_path(return_to: &str) -> Option<String> {
+    return_to.strip_prefix("/authorize/continue?").map(|query| format!("/authorize/stop?{query}"))
+}
+
+/// The ticket in a query, sealed and open.
+fn ticket_in(app: &App, received: &Received, query: Option<&str>) -> Result<(String, Ticket), Response> {
+    let sealed = single(query.unwrap_or_default().as_bytes(), "ticket").ok().flatten().unwrap_or_default();
     let opened = seal::open_for(&app.secrets_key, TICKET, &sealed);
     let ticket = opened.and_then(|text| serde_json::from_str::<Ticket>(&text).ok());
-    match ticket.filter(|ticket| received.now() < ticket.begun_at.saturating_add(REQUEST_SECONDS)) {
-        Some(ticket) => Way { app: &app, received: &received, browser: &browser, ticket, after_form: false }.go().await,
-        None => too_late(&app),
-    }
+    let is_live = |ticket: &Ticket| received.now() < ticket.begun_at.saturating_add(REQUEST_SECONDS);
+    ticket.filter(is_live).map(|ticket| (sealed, ticket)).ok_or_else(|| too_late(app))
 }
 
 /// `POST /authorize/connect`: the user lets an app that nobody here vouches for go on to the sign-in, or not.
@@ -121,7 +158,7 @@ pub(super) async fn connect(
         Err(page) => return page,
     };
     let allowed = posted.one("decision") == Some("allow");
-    let way = Way { app: &app, received: &received, browser: &browser, ticket, after_form: true };
+    let way = Way { app: &app, received: &received, browser: &browser, ticket, is_answered: false, after_form: true };
     way.connected(allowed).await.unwrap_or_else(|page| page)
 }
 
@@ -139,7 +176,7 @@ pub(super) async fn decide(
         Err(page) => return page,
     };
     let ticket = about.ticket.clone();
-    let way = Way { app: &app, received: &received, browser: &browser, ticket, after_form: true };
+    let way = Way { app: &app, received: &received, browser: &browser, ticket, is_answered: false, after_form: true };
     way.decided(&about, &posted).await.unwrap_or_else(|page| page)
 }
 

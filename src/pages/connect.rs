@@ -2,14 +2,18 @@
 //!
 //! The provider is not asked before the user said yes to this (MCP security best practices, "confused deputy").
 
+use super::consent_view::description;
 use super::layout::{Frame, page};
 use super::who::{Destination, Who, runs_here, shown};
 use crate::app::App;
 use crate::domain::client::ClientEntry;
-use crate::domain::resource::Resource;
+use crate::domain::resource::{Resource, ResourceScope};
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
+
+/// How many of the things that it will ask for are named: the consent page has them all.
+const SCOPES: usize = 8;
 
 /// Everything that the page says.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +22,8 @@ pub(super) struct Connect<'a> {
     pub(super) client: &'a ClientEntry,
     /// To which backend, if that is known.
     pub(super) resource: Option<&'a Resource>,
+    /// What it will ask for there.
+    pub(super) scopes: &'a [&'a ResourceScope],
     /// Where the code goes.
     pub(super) redirect_uri: &'a str,
     /// Where the user signs in next, if there is one provider.
@@ -34,6 +40,8 @@ struct ConnectPage<'a> {
     frame: Frame<'a>,
     who: Who,
     resource_name: Option<String>,
+    asks_for: Vec<String>,
+    asks_for_more: usize,
     destination: Destination,
     runs_here: bool,
     provider: Option<String>,
@@ -53,6 +61,8 @@ pub(super) fn connect_page(app: &App, connect: &Connect<'_>) -> Response {
             frame,
             who: Who::of(connect.client, &snapshot.registry, &frame.organisation.name),
             resource_name: connect.resource.map(|resource| shown(&resource.name, 60)),
+            asks_for: connect.scopes.iter().take(SCOPES).map(|scope| description(&scope.description)).collect(),
+            asks_for_more: connect.scopes.len().saturating_sub(SCOPES),
             destination: Destination::of(connect.redirect_uri),
             runs_here: runs_here(connect.client, Some(connect.redirect_uri)),
             provider: connect.provider.map(|name| shown(name, 60)),

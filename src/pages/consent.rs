@@ -5,7 +5,7 @@ use super::consent_view::{Again, View, agreed_before, offered, page_for, read_ch
 use super::error::{done, error, error_with_link, expired, failed, stopped, unavailable};
 use super::posted::Posted;
 use super::session::Browser;
-use super::who::{Who, isolated, shown};
+use super::who::{Who, isolated, shown, shown_account};
 use super::{form, login};
 use crate::app::{App, Snapshot};
 use crate::domain::client::ClientEntry;
@@ -86,7 +86,10 @@ async fn answer(
         let text = "It belongs to another page. Nothing was allowed. Open the link from the app again.";
         return Err(error(app, StatusCode::FORBIDDEN, "This form cannot be used here", text));
     }
-    let choice = match read_choice(posted, &about.offered) {
+    let consents = app.consents.of(&app.store, &user.user).await;
+    let consents = consents.map_err(|cause| unavailable(app, &cause.to_string()))?;
+    let agreed = agreed_before(&consents, &asked.client.client, &asked.resource, received.now());
+    let choice = match read_choice(posted, &about.offered, agreed) {
         Ok(choice) => choice,
         Err(problem) => return asked.show(app, browser, &user, Some(Again { problem, posted })).await,
     };
@@ -220,6 +223,7 @@ impl Asked {
                 scopes: &scopes,
                 agreed,
                 identity: &ScopeSet::default(),
+                behind: &self.behind(app).await?,
                 redirect_uri: None,
                 action: &action,
                 other_account: &format!("{action}?{OTHER_ACCOUNT}"),
@@ -227,6 +231,19 @@ impl Asked {
                 again,
             },
         ))
+    }
+
+    /// What the apps are called that asked for what this one asks, the nearest first.
+    async fn behind(&self, app: &App) -> Result<Vec<String>, Response> {
+        let mut names = Vec::new();
+        for id in &self.request.behind {
+            let entry = app.clients.find(&app.store, &self.snapshot, id).await;
+            let entry = entry.map_err(|cause| unavailable(app, &cause.to_string()))?;
+            let name =
+                |entry: &ClientEntry| Who::of(entry, &self.snapshot.registry, &app.config.organisation.name).in_text();
+            names.push(entry.map_or_else(|| shown(id.as_str(), 60), |entry| name(&entry)));
+        }
+        Ok(names)
     }
 
     /// The provider whose users have such ids: an exchange that lacks consent does not make us remember the user.
@@ -251,7 +268,7 @@ async fn signed_in(app: &App, browser: &Browser, asked: &Asked, as_other: bool) 
             let text = format!(
                 "You are signed in as {}, and this request is for another account. Nothing was allowed. Sign in with the \
                  account that you use in the app.",
-                isolated(&shown(user.account(), 60))
+                isolated(&shown_account(user.account()))
             );
             let path = format!("{return_to}?{OTHER_ACCOUNT}");
             let link = ("Use another account", path.as_str());
@@ -259,6 +276,7 @@ async fn signed_in(app: &App, browser: &Browser, asked: &Asked, as_other: bool) 
         }
         signed_in => {
             let choose_account = signed_in.is_some();
+            // What somebody else's app is called is not told to whoever opens the link.
             let wish =
                 login::LoginWish { return_to, idp: asked.provider(), choose_account, ..login::LoginWish::default() };
             Err(login::begin(app, browser, wish).await)

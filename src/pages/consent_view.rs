@@ -3,7 +3,8 @@
 
 use super::layout::{Frame, page};
 use super::posted::Posted;
-use super::who::{Destination, Who, runs_here, shown};
+use super::who::{Destination, Who, runs_here, shown, shown_account};
+use super::words;
 use crate::app::App;
 use crate::domain::client::{Client, ClientEntry};
 use crate::domain::consent::Consent;
@@ -35,6 +36,8 @@ pub(super) struct View<'a> {
     pub(super) agreed: Option<&'a Consent>,
     /// What it is told of the user besides: which of `openid`, `profile` and `email`.
     pub(super) identity: &'a ScopeSet,
+    /// Who asked the client, and who asked them: the apps behind a backend that asks for another one.
+    pub(super) behind: &'a [String],
     /// Where the code goes, if there is one.
     pub(super) redirect_uri: Option<&'a str>,
     /// Where the form goes, below the issuer.
@@ -83,11 +86,15 @@ pub(super) fn offered(asked: &ScopeSet, agreed: Option<&Consent>) -> ScopeSet {
     asked.iter().chain(before).cloned().collect()
 }
 
-/// Reads the answer to what was [`offered`].
+/// Reads the answer to what was [`offered`]; `agreed` is the agreement that it replaces.
 ///
 /// # Errors
 /// What to tell the user, so that they can answer again.
-pub(super) fn read_choice(posted: &Posted, offered: &ScopeSet) -> Result<Choice, &'static str> {
+pub(super) fn read_choice(
+    posted: &Posted,
+    offered: &ScopeSet,
+    agreed: Option<&Consent>,
+) -> Result<Choice, &'static str> {
     match posted.one("decision") {
         Some("deny") => return Ok(Choice { allow: false, scopes: ScopeSet::default(), lasts: Lasts::Hour }),
         Some("allow") => {}
@@ -98,14 +105,22 @@ pub(super) fn read_choice(posted: &Posted, offered: &ScopeSet) -> Result<Choice,
     if scopes.is_empty() {
         return Err("Nothing is ticked, so there is nothing to allow. Tick what the app may do, or choose Deny.");
     }
-    let lasts = chosen(posted).ok_or("Choose for how long the app may act for you.")?;
+    let lasts = chosen(posted, agreed).ok_or("Choose for how long the app may act for you.")?;
     Ok(Choice { allow: true, scopes, lasts })
 }
 
+/// For how long it can be: first as long as before, so that a new scope changes nothing else.
+fn durations(agreed: Option<&Consent>) -> Vec<Lasts> {
+    let before = agreed.map(|consent| Lasts::AsBefore(consent.expires_at));
+    let others =
+        Lasts::ALL.into_iter().filter(|lasts| *lasts != Lasts::UntilRevoked || before != Some(Lasts::AsBefore(None)));
+    before.into_iter().chain(others).collect()
+}
+
 /// For how long, if the form says so.
-fn chosen(posted: &Posted) -> Option<Lasts> {
+fn chosen(posted: &Posted, agreed: Option<&Consent>) -> Option<Lasts> {
     let value = posted.one("lasts")?;
-    Lasts::ALL.into_iter().find(|lasts| value_of(*lasts) == value)
+    durations(agreed).into_iter().find(|lasts| value_of(*lasts) == value)
 }
 
 #[derive(Template)]
@@ -119,13 +134,14 @@ struct ConsentPage<'a> {
     provider: Option<String>,
     other_account: &'a str,
     destination: Option<Destination>,
+    behind: &'a [String],
     runs_here: bool,
     groups: Vec<Group>,
     /// There is an earlier agreement, so what is new is marked.
     is_more: bool,
     cannot: Vec<String>,
     cannot_more: usize,
-    lasts: Vec<(&'static str, &'static str, bool)>,
+    lasts: Vec<(&'static str, String, bool)>,
     told: Option<&'static str>,
     pass_minutes: u32,
     problem: Option<&'a str>,
@@ -164,8 +180,10 @@ fn contents<'a>(view: &View<'a>, frame: Frame<'a>, who: Who, provider: Option<&s
     let mut cannot: Vec<String> = others.map(|scope| inside(&description(&scope.description))).collect();
     let cannot_more = cannot.len().saturating_sub(CANNOT);
     cannot.truncate(CANNOT);
-    let account = shown(view.user.account(), 60);
-    let chosen = view.again.map_or(Some(Lasts::Month), |again| chosen(again.posted));
+    let account = shown_account(view.user.account());
+    let usual = view.agreed.map_or(Lasts::Month, |consent| Lasts::AsBefore(consent.expires_at));
+    let chosen = view.again.map_or(Some(usual), |again| chosen(again.posted, view.agreed));
+    let lasts = durations(view.agreed).into_iter();
     ConsentPage {
         frame,
         who,
@@ -175,12 +193,13 @@ fn contents<'a>(view: &View<'a>, frame: Frame<'a>, who: Who, provider: Option<&s
         provider: provider.map(|name| shown(name, 60)),
         other_account: view.other_account,
         destination: view.redirect_uri.map(Destination::of),
+        behind: view.behind,
         runs_here: runs_here(view.client, view.redirect_uri),
         groups: groups(view),
         is_more: view.agreed.is_some(),
         cannot,
         cannot_more,
-        lasts: Lasts::ALL.map(|lasts| (value_of(lasts), words_for(lasts), Some(lasts) == chosen)).into(),
+        lasts: lasts.map(|lasts| (value_of(lasts), words_for(lasts), Some(lasts) == chosen)).collect(),
         told: told(view.identity),
         pass_minutes: pass_seconds(view).div_ceil(60),
         problem: view.again.map(|again| again.problem),
@@ -202,7 +221,7 @@ fn groups(view: &View<'_>) -> Vec<Group> {
             is_agreed,
             is_ticked: match view.again {
                 Some(again) => again.posted.all("scope").any(|ticked| ticked == scope.name.as_str()),
-                None => is_agreed || scope.access != Access::Destructive,
+                None => is_agreed || (scope.access != Access::Destructive && !scope.optional),
             },
         }
     };
@@ -255,15 +274,18 @@ fn value_of(lasts: Lasts) -> &'static str {
         Lasts::Day => "day",
         Lasts::Month => "month",
         Lasts::UntilRevoked => "until_revoked",
+        Lasts::AsBefore(_) => "as_before",
     }
 }
 
-fn words_for(lasts: Lasts) -> &'static str {
+fn words_for(lasts: Lasts) -> String {
     match lasts {
-        Lasts::Hour => "1 hour",
-        Lasts::Day => "1 day",
-        Lasts::Month => "30 days",
-        Lasts::UntilRevoked => "Until I take it back",
+        Lasts::Hour => "1 hour".to_owned(),
+        Lasts::Day => "1 day".to_owned(),
+        Lasts::Month => "30 days".to_owned(),
+        Lasts::UntilRevoked => "Until I take it back".to_owned(),
+        Lasts::AsBefore(None) => "As before: until I take it back".to_owned(),
+        Lasts::AsBefore(Some(end)) => format!("As before: until {}", words::minute(end)),
     }
 }
 
@@ -289,6 +311,7 @@ mod tests {
                 {"name": "records.read", "description": format!("See {markup}"), "access": "read"},
                 {"name": "records.delete", "description": "Delete a record", "access": "destructive"},
                 {"name": "records.share", "description": "Share your records", "access": "write"},
+                {"name": "records.note", "description": "Add a note", "access": "write", "optional": true},
             ],
         }))
         .unwrap();
@@ -296,7 +319,7 @@ mod tests {
             "user": "corp|alice", "idp": "corp", "idp_sub": "alice", "email": markup, "auth_time": 0, "signed_in_at": 0,
         }))
         .unwrap();
-        let scopes = "records.read records.delete".parse().unwrap();
+        let scopes = "records.read records.delete records.note".parse().unwrap();
         let identity = "openid email".parse().unwrap();
         let view = View {
             client: &client,
@@ -305,6 +328,7 @@ mod tests {
             scopes: &scopes,
             agreed: None,
             identity: &identity,
+            behind: &[],
             redirect_uri,
             action: "/consent/x",
             other_account: "/consent/x?account=other",
@@ -364,13 +388,35 @@ mod tests {
             html.contains(r#"value="records.read" checked"#) && html.contains(r#"value="records.delete">"#),
             "{html}"
         );
+        assert!(html.contains(r#"value="records.note">"#), "an optional one is for the user to tick: {html}");
         assert!(html.contains("told your e-mail address"), "{html}");
         assert!(html.contains("share your records") && !html.contains(r#"value="records.share""#), "{html}");
     }
 
     fn choice(body: &str) -> Result<Choice, &'static str> {
         let offered = "records.read records.delete".parse().unwrap();
-        read_choice(&Posted::parse(body.as_bytes()).unwrap(), &offered)
+        read_choice(&Posted::parse(body.as_bytes()).unwrap(), &offered, None)
+    }
+
+    fn agreed(expires_at: Option<i64>) -> Consent {
+        serde_json::from_value(serde_json::json!({
+            "id": "con_1", "user": {"one": "corp|alice"}, "client": "assistant", "resource": "records",
+            "scopes": "records.read", "source": "user", "granted_at": 1, "expires_at": expires_at, "revoked_at": null,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn with_an_agreement_it_can_last_as_before_and_without_one_it_cannot() {
+        let posted = Posted::parse(b"decision=allow&scope=records.read&lasts=as_before").unwrap();
+        let offered = "records.read".parse().unwrap();
+        let lasts = |agreed: Option<&Consent>| read_choice(&posted, &offered, agreed).map(|choice| choice.lasts);
+        assert!(lasts(None).unwrap_err().contains("for how long"));
+        assert_eq!(lasts(Some(&agreed(Some(7)))), Ok(Lasts::AsBefore(Some(7))));
+        assert_eq!(Lasts::AsBefore(Some(7)).ends_at(100), Some(7), "neither longer nor shorter");
+        let values = |end| durations(Some(&agreed(end))).into_iter().map(value_of).collect::<Vec<_>>();
+        assert_eq!(values(Some(7)), ["as_before", "hour", "day", "month", "until_revoked"]);
+        assert_eq!(values(None), ["as_before", "hour", "day", "month"]);
     }
 
     #[test]

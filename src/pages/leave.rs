@@ -3,10 +3,12 @@
 //! Browsers apply `form-action` to every hop after a form was sent, so a redirect would lead nowhere (rule CL-20). A page
 //! of our own that goes on is no longer part of the form. See docs/decisions/0024.
 
-use super::error::error;
+use super::error::{error, number};
 use super::layout::{Frame, page};
 use super::who::shown;
+use super::words::why;
 use crate::app::App;
+use crate::domain::decision::{ReasonCode, Refusal};
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -23,19 +25,29 @@ struct LeavePage<'a> {
     to: String,
     place: String,
     opens_program: bool,
+    said: Option<Said>,
     target: &'a str,
+}
+
+/// What the user just answered, so that the page can say that it was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Yes.
+    Allowed,
+    /// No.
+    Denied,
 }
 
 /// The page that leads to `target_uri`, a registered redirect URI with its parameters or a provider's sign-in page. `to`
 /// is what it is called, in the middle of a sentence.
-pub(super) fn leave(app: &App, target_uri: &str, to: &str) -> Response {
+pub(super) fn leave(app: &App, target_uri: &str, to: &str, said: Option<Said>) -> Response {
     let Some((place, opens_program)) = place_of(target_uri) else {
         let text =
             "The app gave an address that nothing can be sent to. Nothing was sent. Tell the people who make it.";
         return error(app, StatusCode::BAD_REQUEST, "This app cannot be reached", text);
     };
     let (frame, to) = (Frame::of(app), shown(to, 60));
-    page(StatusCode::OK, LeavePage { frame, to, place, opens_program, target: target_uri }.render())
+    page(StatusCode::OK, LeavePage { frame, to, place, opens_program, said, target: target_uri }.render())
 }
 
 #[derive(Template)]
@@ -43,17 +55,23 @@ pub(super) fn leave(app: &App, target_uri: &str, to: &str) -> Response {
 struct StayPage<'a> {
     frame: Frame<'a>,
     place: String,
+    opens_program: bool,
     problem: &'a str,
+    /// The user can mend it on their own page.
+    is_theirs: bool,
+    number: Option<String>,
     target: &'a str,
 }
 
-/// A page with an error for a client that nobody here vouches for: it leads on only if the user wants to.
-pub(super) fn stay(app: &App, target_uri: &str, problem: &str) -> Response {
-    let Some((place, _)) = place_of(target_uri) else {
-        return leave(app, target_uri, "");
+/// A page that says why an app got nothing; it leads back to the app only if the user wants to.
+pub(super) fn stay(app: &App, target_uri: &str, refusal: &Refusal) -> Response {
+    let Some((place, opens_program)) = place_of(target_uri) else {
+        return leave(app, target_uri, "", None);
     };
-    let page_of = StayPage { frame: Frame::of(app), place, problem, target: target_uri };
-    page(StatusCode::BAD_REQUEST, page_of.render())
+    let (frame, problem) = (Frame::of(app), why(refusal.reason));
+    let is_theirs = refusal.reason == ReasonCode::ConsentPaused;
+    let rendered = StayPage { frame, place, opens_program, problem, is_theirs, number: number(), target: target_uri };
+    page(StatusCode::BAD_REQUEST, rendered.render())
 }
 
 /// Where a URI leads, for people, and whether it opens a program; none if nobody should be led there.
@@ -64,7 +82,7 @@ fn place_of(target_uri: &str) -> Option<(String, bool)> {
         (scheme, ..) if NEVER.contains(&scheme) => None,
         ("http" | "https", Some(host), Some(port)) => Some((format!("{host}:{port}"), false)),
         ("http" | "https", Some(host), None) => Some((host.to_owned(), false)),
-        (scheme, ..) => Some((format!("{}:", shown(scheme, 40)), true)),
+        (scheme, ..) => Some((shown(scheme, 40), true)),
     }
 }
 
@@ -77,7 +95,7 @@ mod tests {
         let place = |uri| place_of(uri).unwrap();
         assert_eq!(place("https://claude.ai/api/mcp/auth_callback?code=1"), ("claude.ai".to_owned(), false));
         assert_eq!(place("http://localhost:3334/?code=1"), ("localhost:3334".to_owned(), false));
-        assert_eq!(place("cursor://anysphere.cursor-mcp/oauth/callback?code=1"), ("cursor:".to_owned(), true));
+        assert_eq!(place("cursor://anysphere.cursor-mcp/oauth/callback?code=1"), ("cursor".to_owned(), true));
     }
 
     #[test]

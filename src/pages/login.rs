@@ -4,7 +4,7 @@ mod callback;
 
 pub(super) use callback::callback;
 
-use super::error::{error, error_with_link};
+use super::error::{error, not_signed_in};
 use super::form;
 use super::layout::{Frame, page, see_other};
 use super::leave::leave;
@@ -50,6 +50,8 @@ pub(super) struct LoginWish {
     pub(super) acr_values: Option<String>,
     /// `login_hint`.
     pub(super) login_hint: Option<String>,
+    /// For which app the user signs in, in the middle of a sentence; none for their own page.
+    pub(super) app: Option<String>,
 }
 
 #[derive(Template)]
@@ -59,6 +61,7 @@ struct ChoosePage<'a> {
     form: &'a str,
     /// Id and name.
     providers: Vec<(&'a str, String)>,
+    asking: Option<&'a str>,
 }
 
 /// How the browser gets to the provider.
@@ -116,7 +119,10 @@ async fn begin_by(app: &App, browser: &Browser, wish: LoginWish, way: Way) -> Re
             let form = form::seal(app, browser, PURPOSE, &wish).await?;
             let name = |idp: &Arc<IdentityProvider>| shown(&idp.name, NAME_CHARACTERS);
             let providers = several.iter().map(|idp| (idp.id.as_str(), name(idp))).collect();
-            Ok(page(StatusCode::OK, ChoosePage { frame: Frame::of(app), form: &form, providers }.render()))
+            Ok(page(
+                StatusCode::OK,
+                ChoosePage { frame: Frame::of(app), form: &form, providers, asking: wish.app.as_deref() }.render(),
+            ))
         }
     }
 }
@@ -155,7 +161,7 @@ async fn start(
     browser.keep_attempt(app, &state, attempt).await?;
     Ok(match way {
         Way::Redirect => see_other(url.as_str()),
-        Way::Page => leave(app, url.as_str(), &idp.name),
+        Way::Page => leave(app, url.as_str(), &idp.name, None),
     })
 }
 
@@ -187,8 +193,8 @@ fn cannot_begin(app: &App, idp: &IdentityProvider, problem: &LoginError, return_
                 "{name} cannot be reached at the moment, or does not answer as it should. Nothing was allowed. Try again \
                  in a minute."
             );
-            let link = ("Try again", return_to);
-            error_with_link(app, StatusCode::SERVICE_UNAVAILABLE, "You cannot sign in at the moment", &text, link)
+            let title = "You cannot sign in at the moment";
+            not_signed_in(app, StatusCode::SERVICE_UNAVAILABLE, title, &text, return_to)
         }
     }
 }

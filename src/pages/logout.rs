@@ -6,7 +6,7 @@ use super::layout::{Frame, page};
 use super::leave::leave;
 use super::posted::Posted;
 use super::session::Browser;
-use super::who::shown;
+use super::who::shown_account;
 use crate::app::App;
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
 use crate::domain::sign_in::SignIn;
@@ -39,7 +39,7 @@ async fn asked(app: &App, browser: &Browser) -> Result<Response, Response> {
         return Ok(signed_out(app));
     };
     let form = form::seal(app, browser, PURPOSE, &()).await?;
-    let account = shown(user.account(), 60);
+    let account = shown_account(user.account());
     Ok(page(StatusCode::OK, LogoutPage { frame: Frame::of(app), form: &form, account }.render()))
 }
 
@@ -81,7 +81,7 @@ async fn ended(
     let afterwards = format!("{}/logged-out", app.config.issuer);
     let there = app.login_providers.end_session_url(idp, id_token.as_deref(), &afterwards, received.now()).await;
     match there {
-        Ok(Some(url)) => Ok(leave(app, url.as_str(), &idp.name)),
+        Ok(Some(url)) => Ok(leave(app, url.as_str(), &idp.name, None)),
         Ok(None) => Ok(signed_out(app)),
         Err(problem) => {
             tracing::warn!(idp = %idp.id, %problem, "a user is signed out here, and not at their provider");

@@ -20,28 +20,40 @@ mod words;
 use crate::app::App;
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::{get, post};
 use std::sync::Arc;
 
 /// `GET` of a path that only takes forms: an address that was kept, or a page that was loaded again after its form.
-async fn ended(State(app): State<Arc<App>>) -> Response {
-    let text = "This page was an answer to something you sent, and is not there by itself. Nothing was changed. Go back to the \
-                app and start again there, or see what apps may do for you.";
-    error::error_with_link(&app, StatusCode::NOT_FOUND, "There is nothing here", text, ("To your page", "/account"))
+async fn only_forms(State(app): State<Arc<App>>) -> Response {
+    error::nothing_here(&app)
+}
+
+/// `GET /`: whoever types the name of the server is a person.
+async fn front(State(app): State<Arc<App>>) -> Response {
+    layout::see_other(&format!("{}/account", layout::Frame::of(&app).base))
+}
+
+/// What no route answers, if a person asks: a browser gets a page. None for a program.
+pub fn not_found(app: &App, method: &Method, headers: &HeaderMap) -> Option<Response> {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_page = |accept: &str| accept.split(',').any(|one| one.trim_start().starts_with("text/html"));
+    (method == Method::GET && accepted.into_iter().any(is_page)).then(|| error::nothing_here(app))
 }
 
 /// Every route of this folder, below the path of the issuer.
 pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
-        .route("/login", get(ended).post(login::choose))
+        .route("/login", get(only_forms).post(login::choose))
         .route("/callback/{idp}", get(login::callback))
         .route("/logout", get(logout::ask).post(logout::end))
         .route("/authorize", get(authorize::authorize).post(authorize::authorize))
         .route("/authorize/continue", get(authorize::go_on))
-        .route("/authorize/connect", get(ended).post(authorize::connect))
-        .route("/authorize/decision", get(ended).post(authorize::decide))
+        .route("/authorize/stop", get(authorize::stop))
+        .route("/authorize/connect", get(only_forms).post(authorize::connect))
+        .route("/authorize/decision", get(only_forms).post(authorize::decide))
         .route("/consent/{handle}", get(consent::show).post(consent::decide))
         .route("/consent/{handle}/status", get(consent::status))
         .route("/account", get(account::show))
@@ -56,4 +68,6 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/backchannel-logout/{idp}", post(backchannel::logout))
         .route("/static/procura.css", get(layout::stylesheet))
         .route("/static/logo", get(layout::logo))
+        .route("/", get(front))
+        .layer(from_fn(error::numbered))
 }

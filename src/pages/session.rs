@@ -7,7 +7,7 @@ use super::error::unavailable;
 use crate::app::App;
 use crate::domain::names::IdpId;
 use crate::domain::sign_in::SignIn;
-use crate::secrets::{digest, random_bytes, random_id};
+use crate::secrets::{digest, equal, random_bytes, random_id};
 use crate::tokens::seal::{open_for, seal_for};
 use async_trait::async_trait;
 use axum::extract::FromRequestParts;
@@ -29,6 +29,7 @@ const ID_TOKEN: &str = "id_token";
 const KEY: &str = "key";
 const ATTEMPTS: &str = "attempts";
 const SAID: &str = "said";
+const ANSWERED: &str = "answered";
 
 /// What the ID token is sealed for.
 const ID_TOKEN_PURPOSE: &str = "seal ID tokens";
@@ -156,14 +157,30 @@ impl Browser {
     }
 
     /// The user came back: everything of the session before goes, and it gets a new id, so that whoever knew the old one
-    /// has nothing (A55). `id_token` is kept sealed, for the provider's logout.
-    pub(super) async fn sign_in(&self, app: &App, user: &SignIn, id_token: &str) -> Result<(), Response> {
+    /// has nothing (A55). What stays are the sign-ins that were begun in other windows. `id_token` is kept sealed, for the
+    /// provider's logout; `return_to` is the page that this sign-in is the answer to.
+    pub(super) async fn sign_in(
+        &self,
+        app: &App,
+        user: &SignIn,
+        id_token: &str,
+        return_to: &str,
+    ) -> Result<(), Response> {
+        let attempts: BTreeMap<String, Attempt> = self.get(app, ATTEMPTS).await?.unwrap_or_default();
         self.session.clear().await;
         self.session.cycle_id().await.map_err(|error| unavailable(app, &error.to_string()))?;
         self.put(app, KEY, &random_id("brw")).await?;
         self.put(app, ID_TOKEN, &seal_for(&app.secrets_key, ID_TOKEN_PURPOSE, id_token)).await?;
         self.put(app, SIGN_IN, user).await?;
+        self.put(app, ATTEMPTS, &attempts).await?;
+        self.put(app, ANSWERED, &digest(return_to)).await?;
         self.save(app).await
+    }
+
+    /// True if the user signed in for this very page, and for no other since.
+    pub(super) async fn signed_in_for(&self, app: &App, return_to: &str) -> Result<bool, Response> {
+        let answered: Option<String> = self.get(app, ANSWERED).await?;
+        Ok(answered.is_some_and(|answered| equal(answered.as_bytes(), digest(return_to).as_bytes())))
     }
 
     /// Ends the session. Who was signed in, and the ID token.

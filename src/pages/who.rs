@@ -8,6 +8,9 @@ use url::Url;
 /// The longest name that is shown, in characters.
 const NAME_CHARACTERS: usize = 50;
 
+/// Signs that read as the end of what is quoted.
+const QUOTATION_MARKS: [char; 13] = ['"', '“', '”', '„', '‟', '«', '»', '‹', '›', '＂', '「', '」', '\u{2033}'];
+
 /// A client in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Who {
@@ -29,6 +32,8 @@ impl Who {
         let client = &entry.client;
         let imitates = registry.imitated_by(client, entry.assurance).map(|name| shown(name, NAME_CHARACTERS));
         let name = shown(&client.name, NAME_CHARACTERS);
+        // What is shown in quotation marks cannot end them.
+        let quoted = name.replace(QUOTATION_MARKS, "'");
         let assurance = entry.assurance.as_str();
         match entry.assurance {
             Assurance::Vetted => Self {
@@ -44,11 +49,11 @@ impl Who {
                 let headline = host.unwrap_or_else(|| "An app without an address".to_owned());
                 let trust =
                     format!("Only its web address, {headline}, is certain. Nobody at {organisation} checked it.");
-                Self { says: Some(name).filter(|name| *name != headline), headline, assurance, trust, imitates }
+                Self { says: Some(quoted).filter(|name| *name != headline), headline, assurance, trust, imitates }
             }
             Assurance::SelfAsserted => Self {
                 headline: "A new app".to_owned(),
-                says: Some(name),
+                says: Some(quoted),
                 assurance,
                 trust: "New here: it registered itself, and nobody checked who is behind it.".to_owned(),
                 imitates,
@@ -83,6 +88,22 @@ pub(super) fn shown(text: &str, most: usize) -> String {
     cut.truncate(cut.trim_end().len());
     cut.push('…');
     cut
+}
+
+/// The longest account that is shown, in characters.
+const ACCOUNT_CHARACTERS: usize = 60;
+
+/// An account in one short line. Of a long e-mail address the domain stays: it tells one account of a person from the
+/// other.
+pub(super) fn shown_account(account: &str) -> String {
+    let whole = shown(account, usize::MAX);
+    match whole.rsplit_once('@') {
+        Some((name, domain)) if whole.chars().count() > ACCOUNT_CHARACTERS && domain.chars().count() < 40 => {
+            let room = ACCOUNT_CHARACTERS.saturating_sub(domain.chars().count()).saturating_sub(1);
+            format!("{}@{domain}", shown(name, room))
+        }
+        _ => shown(&whole, ACCOUNT_CHARACTERS),
+    }
 }
 
 /// A name inside a sentence, so that it cannot turn the words around it: letters of other scripts run the other way.
@@ -140,6 +161,15 @@ mod tests {
         assert_eq!(shown("\u{202e}\u{200f}", 50), "(no name)");
         let long = shown(&"word ".repeat(1000), 50);
         assert!(long.chars().count() <= 50 && long.ends_with('…'), "{long}");
+    }
+
+    #[test]
+    fn of_a_long_account_the_domain_stays() {
+        assert_eq!(shown_account("alice@example.com"), "alice@example.com");
+        let long = format!("{}@clinic.example.com", "name.".repeat(30));
+        let seen = shown_account(&long);
+        assert!(seen.chars().count() <= 60 && seen.ends_with("…@clinic.example.com"), "{seen}");
+        assert_eq!(shown_account(&"x".repeat(100)).chars().count(), 60);
     }
 
     #[test]

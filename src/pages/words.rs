@@ -1,5 +1,6 @@
-//! Times and numbers as people read them. Without script a page does not know the reader's time zone, so it says UTC.
+//! Times, numbers and reasons as people read them. Without script a page does not know the reader's time zone, so it says UTC.
 
+use crate::domain::decision::{Gate, ReasonCode};
 use time::OffsetDateTime;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -31,6 +32,25 @@ pub(super) fn times(count: i64) -> String {
     match count {
         1 => "once".to_owned(),
         _ => format!("{count} times"),
+    }
+}
+
+/// Why an app got nothing, as its user understands it.
+pub(super) fn why(reason: ReasonCode) -> &'static str {
+    match reason.gate() {
+        Gate::Consent if reason == ReasonCode::ConsentExpired => "What you had allowed has ended.",
+        Gate::Consent if reason == ReasonCode::ConsentRevoked => "You had taken it back.",
+        Gate::Consent if reason == ReasonCode::ConsentPaused => "You had paused it.",
+        Gate::Consent => "You had not allowed that.",
+        Gate::Request => "What it sent could not be understood.",
+        Gate::Client => "It did not prove which app it is, or is stopped.",
+        Gate::Grant => "It may not ask in this way.",
+        Gate::SubjectToken | Gate::SubjectOwner => "What it showed as a proof of you was not accepted.",
+        Gate::Actor | Gate::Chain => "It was not next in line to act for you.",
+        Gate::Target | Gate::Scope => "It asked for something that it can never have.",
+        Gate::Policy => "The rules there do not permit it to you.",
+        Gate::Limits => "It asked too often.",
+        Gate::Lifetime => "The time for it was over.",
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) const RESOURCE_KEYS: &[&str] = &[
     "default",
     "scope",
 ];
-pub(super) const SCOPE_KEYS: &[&str] = &["name", "description", "access", "roles", "policy", "vetted_only"];
+pub(super) const SCOPE_KEYS: &[&str] = &["name", "description", "access", "roles", "policy", "vetted_only", "optional"];
 pub(super) const CLIENT_KEYS: &[&str] = &[
     "id",
     "name",
@@ -268,7 +268,16 @@ fn resource_scope(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resou
     let roles = roles.unwrap_or_default();
     let policy = table.optional(reader, "policy");
     let vetted_only = table.optional(reader, "vetted_only").unwrap_or_default();
-    Some(ResourceScope { name: name?, description: description?, access: access?, roles, policy, vetted_only })
+    let optional = table.optional(reader, "optional").unwrap_or_default();
+    Some(ResourceScope {
+        name: name?,
+        description: description?,
+        access: access?,
+        roles,
+        policy,
+        vetted_only,
+        optional,
+    })
 }
 
 fn client(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Client> {

@@ -3,7 +3,7 @@
 use super::sql::{Search, Step, corrupt, searchable};
 use super::{ConsentRequest, Store, StoreError};
 use crate::domain::consent::{Consent, ConsentAnswer, ConsentSource, ConsentingUser};
-use crate::domain::names::UserId;
+use crate::domain::names::{ClientId, UserId};
 
 // One statement, so that a consent which is taken back meanwhile is not seen both ways. Those of the user and those for
 // everyone are looked for by themselves: with an OR, a planner without statistics reads the whole table.
@@ -41,9 +41,9 @@ const FIND_CONSENT: &str =
     paused_at, fingerprint
     FROM consent WHERE id = $1";
 const INSERT_REQUEST: &str = "INSERT INTO consent_request
-    (handle_digest, user_id, client_id, resource_id, scopes, created_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (handle_digest) DO NOTHING";
-const FIND_REQUEST: &str = "SELECT user_id, client_id, resource_id, scopes, created_at, expires_at, outcome
+    (handle_digest, user_id, client_id, resource_id, scopes, created_at, expires_at, behind)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (handle_digest) DO NOTHING";
+const FIND_REQUEST: &str = "SELECT user_id, client_id, resource_id, scopes, created_at, expires_at, outcome, behind
     FROM consent_request WHERE handle_digest = $1";
 
 impl Store {
@@ -97,6 +97,7 @@ impl Store {
             request.scopes.to_string().into(),
             request.created_at.into(),
             request.expires_at.into(),
+            request.behind.iter().map(ClientId::as_str).collect::<Vec<_>>().join(" ").into(),
         ];
         self.commit(vec![Step::new(INSERT_REQUEST, values)]).await.map(|_| ())
     }
@@ -163,6 +164,7 @@ struct ConsentRequestRow {
     created_at: i64,
     expires_at: i64,
     outcome: Option<String>,
+    behind: Option<String>,
 }
 
 impl TryFrom<ConsentRequestRow> for ConsentRequest {
@@ -172,7 +174,10 @@ impl TryFrom<ConsentRequestRow> for ConsentRequest {
             let known = [ConsentAnswer::Allowed, ConsentAnswer::Denied].into_iter().find(|one| one.as_str() == text);
             known.ok_or("an unknown outcome").map_err(corrupt("consent request"))
         };
+        let behind = row.behind.iter().flat_map(|ids| ids.split(' ')).filter(|id| !id.is_empty());
+        let behind = behind.map(|id| ClientId::try_from(id.to_owned()).map_err(corrupt("consent request")));
         Ok(Self {
+            behind: behind.collect::<Result<_, _>>()?,
             user: row.user_id.try_into().map_err(corrupt("consent request"))?,
             client: row.client_id.try_into().map_err(corrupt("consent request"))?,
             resource: row.resource_id.try_into().map_err(corrupt("consent request"))?,

@@ -28,6 +28,12 @@ const COUNT_OF_USER: &str = "WITH RECURSIVE segment (number) AS (
         UNION ALL SELECT number + 1 FROM segment WHERE number < (SELECT MAX(seq) / 256 FROM audit_chain))
     SELECT COUNT(*) FROM (
         SELECT 1 FROM segment CROSS JOIN audit_event WHERE seq / 256 = number AND subject = $1 LIMIT $2) AS found";
+const CLIENTS_OF_USER: &str = "WITH RECURSIVE segment (number) AS (
+        SELECT CAST(0 AS BIGINT)
+        UNION ALL SELECT number + 1 FROM segment WHERE number < (SELECT MAX(seq) / 256 FROM audit_chain))
+    SELECT DISTINCT client FROM (
+        SELECT client FROM segment CROSS JOIN audit_event WHERE seq / 256 = number AND subject = $1 LIMIT $2) AS found
+    WHERE client IS NOT NULL ORDER BY client";
 /// The same two ways, counted by day.
 const COUNT: &str = "SELECT at_ms / 86400000, outcome, COUNT(*) FROM audit_event WHERE TRUE";
 const COUNT_OF_USER_BY_DAY: &str = "WITH RECURSIVE segment (number) AS (
@@ -85,6 +91,12 @@ impl Store {
         let rows: Vec<(i64, String, i64)> =
             on_db!(self, read db => bind_all!(sqlx::query_as(sql), values).fetch_all(db))?;
         Ok(rows.into_iter().map(|(day, outcome, count)| DayCount { day, outcome, count }).collect())
+    }
+
+    /// The clients in a user's events, each once; of a user with very many events those of ten thousand.
+    pub async fn clients_in_events_of(&self, user: &str) -> Result<Vec<String>, StoreError> {
+        on_db!(self, read db => sqlx::query_scalar(CLIENTS_OF_USER)
+            .bind(searchable(user)).bind(FREQUENT).fetch_all(db))
     }
 
     async fn is_frequent(&self, user: &str) -> Result<bool, StoreError> {

@@ -113,6 +113,8 @@ pub struct ConsentRequest {
     pub resource: ResourceId,
     /// To what.
     pub scopes: ScopeSet,
+    /// For which clients it asks, the nearest first.
+    pub behind: Vec<ClientId>,
     /// Unix seconds.
     pub created_at: i64,
     /// Unix seconds.

@@ -194,7 +194,7 @@ on_both! {
         let token = claims(&answer.token());
         assert_eq!((token["sub"].as_str(), token["aud"].as_str()), (Some("corp|alice"), Some(RECORDS)));
         assert_eq!(token["act"], json!({"iss": ISSUER, "sub": "desk"}));
-        assert_eq!((answer.json()["scope"].as_str(), answer.json()["expires_in"].as_i64()), (Some("records.read"), Some(900)));
+        assert_eq!((answer.json()["scope"].as_str(), answer.json()["expires_in"].as_i64()), (Some("email openid records.read"), Some(900)));
         assert_eq!(answer.json()["token_type"], "Bearer");
         let id_token = claims(answer.json()["id_token"].as_str().unwrap());
         assert_eq!((id_token["sub"].as_str(), id_token["aud"].as_str()), (Some("corp|alice"), Some("desk")));

@@ -154,13 +154,25 @@ async fn browsers_of_other_origins_may_read_documents_and_tokens_but_no_page() {
 }
 
 #[tokio::test]
-async fn unknown_paths_are_404_and_never_a_page() {
+async fn unknown_paths_are_404_and_a_page_only_for_a_browser() {
     let server = TestServer::start(Kind::Sqlite).await;
-    for path in ["/", "/.well-known/oauth-authorization-server/x", "/.well-known/nothing", "//token", "/authorise"] {
+    for path in
+        ["/account/", "/.well-known/oauth-authorization-server/x", "/.well-known/nothing", "//token", "/authorise"]
+    {
         let answer = server.get(path).await;
         assert_eq!(answer.status, 404, "{path}");
         assert_eq!(answer.header("content-type"), "application/json");
+        let browser = Request::get(path).header("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+        let page = server.send(browser.body(Body::empty()).unwrap()).await;
+        assert_eq!((page.status.as_u16(), page.header("content-type")), (404, "text/html; charset=utf-8"), "{path}");
+        assert!(page.text.contains("/account") && page.header("x-frame-options") == "DENY");
     }
+    // Forms that are looked at by their address: a page that says what to do.
+    for path in ["/login", "/authorize/decision", "/authorize/connect"] {
+        let page = server.get(path).await;
+        assert!(page.status == 404 && page.text.contains(page.request_id()), "{path}: {}", page.text);
+    }
+    assert_eq!(server.get("/").await.header("location"), "/account");
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ impl Asked {
                 client: "assistant".parse().unwrap(),
                 resource: "records".parse().unwrap(),
                 scopes: "records.read records.delete".parse().unwrap(),
+                behind: Vec::new(),
                 created_at: NOW,
                 expires_at: NOW + 600,
                 answer: None,

@@ -15,7 +15,8 @@ pub(super) fn is_active(question: &Question<'_>, trace: &mut Trace) -> Result<()
 
 pub(super) fn may_use(question: &Question<'_>, grant: GrantType, trace: &mut Trace) -> Result<(), Refusal> {
     let client = &question.client.client;
-    if !client.may_use(grant) {
+    let may_use = client.may_use(grant) || (grant == GrantType::RefreshToken && question.client.may_renew());
+    if !may_use {
         let detail = format!("{} is not among the grants of client {}", grant.as_str(), client.id);
         return Err(Refusal::new(ReasonCode::GrantNotAllowed, detail));
     }

@@ -20,6 +20,8 @@ pub struct ConsentNeeded {
     pub resource: ResourceId,
     /// To what.
     pub scopes: ScopeSet,
+    /// The clients that act already in the token that was shown, the current one first: for them it is asked.
+    pub behind: Vec<ClientId>,
 }
 
 /// What the user agreed to.
@@ -55,8 +57,10 @@ pub(super) fn agreed<'a>(
     let Some(consent) = best else {
         let reason = why_none(&all, &scopes, question.now);
         let detail = format!("user {user} has not agreed to {scopes} at {} for {client}", resource.id);
-        let consent =
-            ConsentNeeded { user: user.clone(), client: client.clone(), resource: resource.id.clone(), scopes };
+        let acting = subject.token.act.iter().flat_map(|chain| chain.actors());
+        let behind = acting.filter_map(|actor| actor.sub.parse().ok()).filter(|id| id != client).collect();
+        let (user, client, resource) = (user.clone(), client.clone(), resource.id.clone());
+        let consent = ConsentNeeded { user, client, resource, scopes, behind };
         // A user who pauses a client is not asked again until they let it go on.
         let consent = (reason != ReasonCode::ConsentPaused).then(|| Box::new(consent));
         return Err(Refusal { consent, ..Refusal::new(reason, detail) });

@@ -159,6 +159,18 @@ impl Refusal {
         self.error.unwrap_or_else(|| self.reason.error())
     }
 
+    /// The `error_description` on the wire: a fixed sentence, never with input in it.
+    pub fn description(&self) -> &'static str {
+        match self.error {
+            // Of a code or a refresh token: the reason's own sentence speaks of a subject token, and none was sent.
+            Some(ErrorCode::InvalidGrant) if self.reason.error() != ErrorCode::InvalidGrant => {
+                "The grant does not allow this, or not any more; a new authorization is needed."
+            }
+            Some(ErrorCode::InvalidScope) => "The scope goes beyond what was granted.",
+            Some(_) | None => self.reason.public_description(),
+        }
+    }
+
     /// As the answer to a code or a refresh token: what a new authorization could mend is `invalid_grant`, for that is what
     /// makes a client ask for one (RFC 6749 §5.2; rule CL-32).
     #[must_use]

@@ -5,7 +5,7 @@ use super::{Gate, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::ClientEntry;
 use crate::domain::resource::{Resource, canonical_uri};
 use crate::domain::subject::SubjectIssuer;
-use crate::domain::target::{Target, TargetProblem};
+use crate::domain::target::{Target, TargetProblem, meant};
 use std::sync::Arc;
 
 /// The one backend of an exchange.
@@ -75,20 +75,11 @@ fn nearest(question: &Question<'_>, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// With no target named: the only backend that can be meant (rule TX-08); of several the default of the client, or that
-/// of all clients (rule RI-04).
 fn unnamed(question: &Question<'_>, can_reach: impl Fn(&Resource) -> bool) -> Result<Arc<Resource>, Refusal> {
     let client = &question.client.client;
     let declared = client.resources.keys().filter_map(|id| question.registry.resource(id));
     let candidates: Vec<_> = declared.filter(|resource| can_reach(resource)).collect();
-    let meant = match candidates.as_slice() {
-        [only] => Some(only),
-        several => several.iter().find(|resource| match &client.default_resource {
-            Some(default) => resource.id == *default,
-            None => resource.is_default,
-        }),
-    };
-    meant.map(|resource| Arc::clone(resource)).ok_or_else(|| {
+    meant(client, &candidates).map(Arc::clone).ok_or_else(|| {
         let count = if candidates.is_empty() { "none".to_owned() } else { candidates.len().to_string() };
         let detail =
             format!("no target named, and of the client's resources {count} can be meant; none is its default");

@@ -2,7 +2,7 @@
 
 use super::chart::{self, Chart};
 use super::sentence::{Names, Sentence};
-use super::{ACCOUNT_CHARACTERS, signed_in, unavailable};
+use super::{signed_in, unavailable};
 use crate::app::{App, Snapshot};
 use crate::audit::words::{moment, parse_moment};
 use crate::domain::event::AuditEvent;
@@ -12,7 +12,7 @@ use crate::pages::consent_view::description;
 use crate::pages::layout::{Frame, page};
 use crate::pages::posted::Posted;
 use crate::pages::session::Browser;
-use crate::pages::who::{Who, shown};
+use crate::pages::who::{Who, shown, shown_account};
 use crate::pages::words;
 use crate::store::{EventFilter, StoreError};
 use askama::Template;
@@ -36,6 +36,8 @@ pub(super) struct Wanted {
     to: Option<String>,
     /// Where the page before ended, Unix milliseconds.
     before_ms: Option<i64>,
+    /// A day that cannot be read, as it was typed.
+    unread: Option<String>,
 }
 
 impl Wanted {
@@ -45,26 +47,35 @@ impl Wanted {
             return Self::default();
         };
         let text = |name| query.one(name).filter(|text| !text.is_empty()).map(str::to_owned);
-        let day = |name| text(name).filter(|text| parse_moment(text, now_ms).is_ok());
+        let is_day = |text: &String| parse_moment(text, now_ms).is_ok();
+        let day = |name| text(name).filter(is_day);
         Self {
             client: text("client"),
             resource: text("resource"),
             from: day("from"),
             to: day("to"),
+            unread: ["from", "to"].into_iter().filter_map(text).find(|text| !is_day(text)),
             before_ms: query.one("before").and_then(|before| before.parse().ok()),
         }
     }
 
+    fn from_ms(&self, now_ms: i64) -> Option<i64> {
+        self.from.as_ref().and_then(|day| parse_moment(day, now_ms).ok())
+    }
+
+    /// The first moment after the last day.
+    fn to_ms(&self, now_ms: i64) -> Option<i64> {
+        self.to.as_ref().and_then(|day| parse_moment(day, now_ms).ok()).map(|to| to.saturating_add(DAY_MS))
+    }
+
     /// As a search for the user's own events, and nobody else's.
     pub(super) fn filter(&self, user: &SignIn, now_ms: i64, limit: usize) -> EventFilter {
-        let moment = |day: &Option<String>| day.as_ref().and_then(|day| parse_moment(day, now_ms).ok());
-        let until = moment(&self.to).map(|to| to.saturating_add(DAY_MS));
         EventFilter {
             user: Some(user.user.as_str().to_owned()),
             client: self.client.clone(),
             resource: self.resource.clone(),
-            since_ms: moment(&self.from),
-            until_ms: until.into_iter().chain(self.before_ms).min(),
+            since_ms: self.from_ms(now_ms),
+            until_ms: self.to_ms(now_ms).into_iter().chain(self.before_ms).min(),
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
             ..EventFilter::default()
         }
@@ -99,6 +110,8 @@ struct EventsPage<'a> {
     to: &'a str,
     is_filtered: bool,
     chart: Chart,
+    /// What of the filter was left out, and why.
+    problem: Option<String>,
     lines: Vec<Line>,
     query: String,
     older: Option<String>,
@@ -131,10 +144,14 @@ async fn page_for(app: &App, user: &SignIn, wanted: &Wanted, now_ms: i64) -> Res
     let snapshot = app.snapshot();
     let mut events = own(&snapshot, app.store.list_events(&wanted.filter(user, now_ms, PAGE + 1)).await?);
     let older = cut(&mut events);
-    let days =
-        EventFilter { since_ms: Some(chart::begins_at_ms(now)), until_ms: None, ..wanted.filter(user, now_ms, 0) };
+    let shown_days = chart::Window::of(wanted.from_ms(now_ms), wanted.to_ms(now_ms), now);
+    let days = EventFilter {
+        since_ms: Some(shown_days.begins_at_ms()),
+        until_ms: Some(shown_days.ends_at_ms()),
+        ..wanted.filter(user, now_ms, 0)
+    };
     let counts = app.store.count_events_by_day(&days).await?;
-    let mentioned = mentioned(app, user, &events).await?;
+    let mentioned = mentioned(app, user, wanted, &events).await?;
     let names = names(app, &snapshot, &mentioned).await?;
     let called = |id: &str, names: &std::collections::HashMap<String, String>, chosen: &Option<String>| {
         (id.to_owned(), names.get(id).map_or_else(|| shown(id, 60), Clone::clone), chosen.as_deref() == Some(id))
@@ -146,7 +163,7 @@ async fn page_for(app: &App, user: &SignIn, wanted: &Wanted, now_ms: i64) -> Res
     for choices in [&mut clients, &mut resources] {
         choices.sort_by_key(|(_, name, _)| name.to_lowercase());
     }
-    let account = shown(user.account(), ACCOUNT_CHARACTERS);
+    let account = shown_account(user.account());
     let is_filtered =
         wanted.client.is_some() || wanted.resource.is_some() || wanted.from.is_some() || wanted.to.is_some();
     let rendered = EventsPage {
@@ -156,7 +173,11 @@ async fn page_for(app: &App, user: &SignIn, wanted: &Wanted, now_ms: i64) -> Res
         from: wanted.from.as_deref().unwrap_or_default(),
         to: wanted.to.as_deref().unwrap_or_default(),
         is_filtered,
-        chart: Chart::of(&counts, now),
+        chart: Chart::of(&counts, shown_days),
+        problem: wanted
+            .unread
+            .as_deref()
+            .map(|text| format!("“{}” is not a day such as 2026-01-31, so it was left out.", shown(text, 40))),
         lines: lines(&events, &names),
         query: wanted.query(None),
         older: older.map(|before| wanted.query(Some(before))),
@@ -201,13 +222,19 @@ fn cut(events: &mut Vec<AuditEvent>) -> Option<i64> {
     Some(beyond.saturating_add(1))
 }
 
-/// Every client that the user agreed to, or that is in these events.
-async fn mentioned(app: &App, user: &SignIn, events: &[AuditEvent]) -> Result<BTreeSet<ClientId>, StoreError> {
+/// Every client that the user agreed to, that is in any of their events, and that they look for.
+async fn mentioned(
+    app: &App,
+    user: &SignIn,
+    wanted: &Wanted,
+    events: &[AuditEvent],
+) -> Result<BTreeSet<ClientId>, StoreError> {
     let consents = app.consents.of(&app.store, &user.user).await?;
     let agreed = consents.iter().filter(|consent| consent.user != crate::domain::consent::ConsentingUser::Everyone);
-    let acted = events.iter().flat_map(|event| event.actors.iter().filter_map(|id| id.parse().ok()));
-    let asked = events.iter().filter_map(|event| event.client.clone());
-    Ok(agreed.map(|consent| consent.client.clone()).chain(asked).chain(acted).collect())
+    let recorded = app.store.clients_in_events_of(user.user.as_str()).await?;
+    let acted = events.iter().flat_map(|event| event.actors.iter());
+    let named = recorded.iter().chain(acted).chain(&wanted.client).filter_map(|id| id.parse().ok());
+    Ok(agreed.map(|consent| consent.client.clone()).chain(named).collect())
 }
 
 async fn names(app: &App, snapshot: &Snapshot, clients: &BTreeSet<ClientId>) -> Result<Names, StoreError> {

@@ -1,7 +1,7 @@
 //! `/account/agreements/{id}`: one agreement of the user, to narrow, shorten, pause or end.
 
 use super::held::{self, Held};
-use super::{ACCOUNT_CHARACTERS, signed_in};
+use super::signed_in;
 use crate::app::App;
 use crate::domain::grant_family::GrantFamily;
 use crate::domain::names::UserId;
@@ -14,7 +14,7 @@ use crate::pages::form;
 use crate::pages::layout::{Frame, page, see_other};
 use crate::pages::posted::Posted;
 use crate::pages::session::Browser;
-use crate::pages::who::shown;
+use crate::pages::who::shown_account;
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -92,7 +92,7 @@ pub(in crate::pages) async fn preview_end(
     let is_of_it =
         |family: &&GrantFamily| family.client == held.consent.client && family.resource == held.consent.resource;
     let connections = families.iter().filter(is_of_it).count();
-    let account = shown(user.account(), ACCOUNT_CHARACTERS);
+    let account = shown_account(user.account());
     let frame = Frame::of(&app).with_account(&account);
     let form = seal(&app, &browser, &user, &held).await?;
     Ok(page(StatusCode::OK, EndPage { frame, held, connections, others, form }.render()))
@@ -166,7 +166,7 @@ async fn page_for(
     held: Held,
     problem: Option<&str>,
 ) -> Result<Response, Response> {
-    let account = shown(user.account(), ACCOUNT_CHARACTERS);
+    let account = shown_account(user.account());
     let frame = Frame::of(app).with_account(&account);
     let now = app.clock.now();
     let is_sooner = |seconds: i64| held.consent.expires_at.is_none_or(|end| now.saturating_add(seconds) < end);

@@ -9,7 +9,7 @@ use crate::domain::sign_in::SignIn;
 use crate::pages::consent_view::description;
 use crate::pages::who::{Who, runs_here, shown};
 use crate::pages::words;
-use crate::store::{ConsentUse, StoreError};
+use crate::store::{ConsentUse, EventFilter, StoreError};
 use axum::response::Response;
 use std::sync::Arc;
 
@@ -67,8 +67,17 @@ async fn find(app: &App, user: &SignIn, wanted: impl Fn(&Consent) -> bool) -> Re
         if is_for_everyone && !is_declared {
             continue;
         }
-        let written = counts.get(&consent.id).copied().unwrap_or_default();
-        found.push(held(app, &snapshot, consent, client.as_ref(), written));
+        let used = if is_for_everyone {
+            recorded_uses(app, user, consent).await?
+        } else {
+            let (written, unwritten) = (counts.get(&consent.id).copied(), app.uses.unwritten(&consent.id));
+            let written = written.unwrap_or_default();
+            ConsentUse {
+                uses: written.uses.saturating_add(unwritten.uses),
+                last_used_at: written.last_used_at.max(unwritten.last_used_at),
+            }
+        };
+        found.push(held(app, &snapshot, consent, client.as_ref(), used));
     }
     found.sort_by(|a, b| {
         let key = |held: &Held| (held.who.in_text().to_lowercase(), held.resource_name.clone());
@@ -77,17 +86,32 @@ async fn find(app: &App, user: &SignIn, wanted: impl Fn(&Consent) -> bool) -> Re
     Ok(found)
 }
 
+/// Of an agreement for everyone the user's own uses: what others do with it is not theirs to see.
+async fn recorded_uses(app: &App, user: &SignIn, consent: &Consent) -> Result<ConsentUse, StoreError> {
+    let filter = EventFilter {
+        user: Some(user.user.as_str().to_owned()),
+        client: Some(consent.client.as_str().to_owned()),
+        resource: Some(consent.resource.as_str().to_owned()),
+        outcome: Some("granted".to_owned()),
+        limit: 1,
+        ..EventFilter::default()
+    };
+    let counts = app.store.count_events_by_day(&filter).await?;
+    let last = app.store.list_events(&filter).await?;
+    Ok(ConsentUse {
+        uses: counts.iter().map(|count| count.count).sum(),
+        last_used_at: last.first().map_or(0, |event| event.at_ms.div_euclid(1000)),
+    })
+}
+
 fn held(
     app: &App,
     snapshot: &Snapshot,
     consent: &Consent,
     client: Option<&Arc<ClientEntry>>,
-    written: ConsentUse,
+    used: ConsentUse,
 ) -> Held {
     let resource = snapshot.registry.resource(&consent.resource);
-    let unwritten = app.uses.unwritten(&consent.id);
-    let count = written.uses.saturating_add(unwritten.uses);
-    let last = written.last_used_at.max(unwritten.last_used_at);
     let is_for_everyone = consent.user == ConsentingUser::Everyone;
     Held {
         who: client
@@ -103,10 +127,9 @@ fn held(
         until: consent
             .expires_at
             .map_or_else(|| "until it is taken back".to_owned(), |end| format!("until {}", words::minute(end))),
-        used: match count {
-            0 if is_for_everyone => "Its use is counted for everyone together.".to_owned(),
+        used: match used.uses {
             0 => "Not used yet.".to_owned(),
-            _ => format!("Used {}, last on {}.", words::times(count), words::minute(last)),
+            count => format!("Used {}, last on {}.", words::times(count), words::minute(used.last_used_at)),
         },
         pass_minutes: pass_seconds(client, resource.map(Arc::as_ref)).div_ceil(60),
         consent: consent.clone(),

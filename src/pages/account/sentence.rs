@@ -1,11 +1,15 @@
 //! An event in plain words, said to the user it is about.
 
 use super::super::who::isolated;
-use crate::domain::decision::{Gate, ReasonCode};
+use super::super::words::why;
+use crate::domain::decision::ReasonCode;
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome};
 use crate::domain::names::{ClientId, ResourceId};
-use crate::domain::scope::ScopeSet;
+use crate::domain::scope::{Scope, ScopeSet};
 use std::collections::HashMap;
+
+/// How many scopes are named in a line.
+const SCOPES: usize = 6;
 
 /// Names that people know, by id; what is not in it is called by its id.
 #[derive(Debug, Default)]
@@ -81,7 +85,7 @@ impl Names {
     fn more(&self, event: &AuditEvent) -> String {
         let mut parts = Vec::new();
         let scopes = event.granted.as_ref().or(event.asked.as_ref()).filter(|scopes| !scopes.is_empty());
-        parts.extend(scopes.map(|scopes| format!("For: {}.", self.scopes(event, scopes))));
+        parts.extend(scopes.map(|scopes| ended(format!("For: {}", self.scopes(event, scopes)))));
         if let Some([_, earlier @ ..]) = Some(event.actors.as_slice()).filter(|actors| actors.len() > 1) {
             let names: Vec<String> = earlier.iter().map(|id| isolated(self.clients.get(id).unwrap_or(id))).collect();
             parts.push(format!("Asked to by {}.", names.join(", before that ")));
@@ -94,31 +98,22 @@ impl Names {
 
     fn scopes(&self, event: &AuditEvent, scopes: &ScopeSet) -> String {
         let backend = event.resource.as_ref().map(|resource| resource.as_str().to_owned()).unwrap_or_default();
-        let words = |scope: &crate::domain::scope::Scope| {
+        let words = |scope: &Scope| {
             let known = self.scopes.get(&(backend.clone(), scope.as_str().to_owned()));
             known.map_or_else(|| scope.as_str().to_owned(), Clone::clone)
         };
-        scopes.iter().map(words).collect::<Vec<_>>().join("; ")
+        let mut told: Vec<String> = scopes.iter().take(SCOPES).map(words).collect();
+        let more = scopes.iter().count().saturating_sub(SCOPES);
+        if more > 0 {
+            told.push(format!("and {more} more"));
+        }
+        told.join("; ")
     }
 }
 
-/// Why an app got nothing, as its user understands it.
-fn why(reason: ReasonCode) -> &'static str {
-    match reason.gate() {
-        Gate::Consent if reason == ReasonCode::ConsentExpired => "What you had allowed has ended.",
-        Gate::Consent if reason == ReasonCode::ConsentRevoked => "You had taken it back.",
-        Gate::Consent if reason == ReasonCode::ConsentPaused => "You had paused it.",
-        Gate::Consent => "You had not allowed that.",
-        Gate::Request => "What it sent could not be understood.",
-        Gate::Client => "It did not prove which app it is, or is stopped.",
-        Gate::Grant => "It may not ask in this way.",
-        Gate::SubjectToken | Gate::SubjectOwner => "What it showed as a proof of you was not accepted.",
-        Gate::Actor | Gate::Chain => "It was not next in line to act for you.",
-        Gate::Target | Gate::Scope => "It asked for something that it can never have.",
-        Gate::Policy => "The rules there do not permit it to you.",
-        Gate::Limits => "It asked too often.",
-        Gate::Lifetime => "The time for it was over.",
-    }
+/// With a full stop, unless it was cut.
+fn ended(sentence: String) -> String {
+    if sentence.ends_with('…') { sentence } else { sentence + "." }
 }
 
 fn consent(reason: &str, client: &str, place: &str) -> String {

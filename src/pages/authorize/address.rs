@@ -57,24 +57,34 @@ impl Way<'_> {
         if let Some(seconds) = refusal.retry_after_seconds {
             return too_many(self.app, seconds);
         }
-        let (title, text) = if refusal.reason == ReasonCode::RedirectUriInvalid {
-            (
+        let (title, text) = match refusal.reason {
+            ReasonCode::RedirectUriInvalid => (
                 "This app cannot be answered",
                 "The app wants the answer to be sent to an address that is not registered for it, so nothing was sent. \
-                 If you trust the app, tell the people who make it (redirect_uri).",
-            )
-        } else if refusal.reason == ReasonCode::ClientSuspended {
-            (
+                 If you trust the app, tell the people who make it: its redirect_uri is not registered here.",
+            ),
+            ReasonCode::ClientSuspended => (
                 "This app is stopped",
                 "The administrator of this service stopped the app that sent you here. Nothing can be allowed to it at \
                  the moment.",
-            )
-        } else {
-            (
+            ),
+            ReasonCode::ClientUnknown => (
                 "This app is not known here",
-                "The app that sent you here is not registered with this service, or what it says of itself cannot be \
-                 read, so nothing was sent. If you trust the app, tell the people who make it (invalid_client).",
-            )
+                "The app that sent you here is not registered with this service, or not any more, so nothing was sent. If \
+                 it worked before: remove the connection in the app and connect it again, so that it registers anew. If \
+                 not, and you trust the app, tell the people who make it (invalid_client).",
+            ),
+            ReasonCode::ClientDocumentInvalid | ReasonCode::ClientDocumentUnavailable => (
+                "This app cannot be checked",
+                "What the app says of itself at its own address cannot be read, or is not accepted here, so nothing was \
+                 sent. Try again in a minute. If it stays so, and you trust the app, tell the people who make it \
+                 (invalid_client).",
+            ),
+            _ => (
+                "This request cannot be read",
+                "The app sent you here with a request that cannot be read, so nothing was sent anywhere. Go back to the app \
+                 and start again. If it stays so, tell the people who make it (invalid_request).",
+            ),
         };
         error(self.app, StatusCode::BAD_REQUEST, title, text)
     }
@@ -96,14 +106,22 @@ impl Way<'_> {
     /// An error for the client. Without the user's doing, only a client that an administrator vetted is redirected to: any
     /// other could use us to lead people to a place of its own (RFC 9700 §4.11.2; rules SB-15, MC-12).
     pub(super) fn back_with_error(&self, address: &ReturnAddress, refusal: &Refusal) -> Response {
-        let description = refusal.reason.public_description();
-        let parameters = [("error", refusal.error().as_str()), ("error_description", description)];
+        let parameters = [("error", refusal.error().as_str()), ("error_description", refusal.description())];
         let target = address.with(&self.app.config.issuer, &parameters);
         match address.client.assurance {
-            Assurance::Vetted if self.after_form => self.leave(&address.client, &target),
+            // Only the user can mend that, and not at the app.
+            Assurance::Vetted if refusal.reason == ReasonCode::ConsentPaused && !self.is_silent() => {
+                stay(self.app, &target, refusal)
+            }
+            Assurance::Vetted if self.after_form => self.leave(&address.client, &target, None),
             Assurance::Vetted => see_other(&target),
-            Assurance::Domain | Assurance::SelfAsserted => stay(self.app, &target, description),
+            Assurance::Domain | Assurance::SelfAsserted => stay(self.app, &target, refusal),
         }
+    }
+
+    /// `prompt=none`: the client asks in a frame that nobody sees, and waits for the answer.
+    fn is_silent(&self) -> bool {
+        single(self.ticket.form.as_bytes(), "prompt").is_ok_and(|prompt| prompt.as_deref() == Some("none"))
     }
 }
 

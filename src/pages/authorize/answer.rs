@@ -3,6 +3,7 @@
 use super::super::consent_view::{Again, View, agreed_before, offered, page_for, read_choice};
 use super::super::error::{failed, unavailable};
 use super::super::form;
+use super::super::leave::Said;
 use super::super::posted::Posted;
 use super::{About, DECIDE, Way, too_late};
 use crate::domain::decision::{Granted, ReasonCode, Refusal};
@@ -39,6 +40,7 @@ impl Way<'_> {
             scopes: &offered,
             agreed,
             identity: &request.identity,
+            behind: &[],
             redirect_uri: Some(&request.redirect_uri),
             action: "/authorize/decision",
             other_account: &self.other_account(request),
@@ -78,16 +80,19 @@ impl Way<'_> {
             }
             Outlook::Agreed => {
                 let target = self.code(&request, &authorizing).await?;
-                return Ok(self.leave(&request.client, &target));
+                return Ok(self.leave(&request.client, &target, Some(Said::Allowed)));
             }
             Outlook::Refused(decision) => return self.refused(&request, &user, &authorizing, *decision).await,
         };
-        let choice = match read_choice(posted, &about.offered) {
-            Ok(choice) => choice,
-            Err(problem) => return self.ask(&request, &user, &granted, Some(Again { problem, posted })).await,
-        };
         let Target::Resource(resource) = &granted.target else {
             return Err(unavailable(self.app, "an authorization for no backend"));
+        };
+        let consents = self.app.consents.of(&self.app.store, &user.user).await;
+        let consents = consents.map_err(|cause| unavailable(self.app, &cause.to_string()))?;
+        let agreed = agreed_before(&consents, &request.client.client, resource, self.received.now());
+        let choice = match read_choice(posted, &about.offered, agreed) {
+            Ok(choice) => choice,
+            Err(problem) => return self.ask(&request, &user, &granted, Some(Again { problem, posted })).await,
         };
         let parties = Parties { user: &user, client: &request.client, resource, handle: None };
         let failed = |failure: Failure| failed(self.app, &failure);
@@ -98,6 +103,6 @@ impl Way<'_> {
         }
         give(self.app, self.received, &parties, choice.scopes, choice.lasts).await.map_err(failed)?;
         let target = self.code(&request, &authorizing).await?;
-        Ok(self.leave(&request.client, &target))
+        Ok(self.leave(&request.client, &target, Some(Said::Allowed)))
     }
 }

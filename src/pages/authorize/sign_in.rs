@@ -3,10 +3,11 @@
 use super::super::connect::{Connect, connect_page};
 use super::super::error::failed;
 use super::super::{form, login};
-use super::{CONNECT, TICKET, Way};
+use super::{CONNECT, TICKET, Way, continue_path};
 use crate::domain::client::Assurance;
 use crate::domain::decision::{ReasonCode, Refusal, SignInNeeded};
-use crate::domain::target::Target;
+use crate::domain::resource::{Resource, ResourceScope};
+use crate::domain::target::{Target, meant};
 use crate::grants::authorization_request::AuthorizationRequest;
 use crate::grants::authorize::refused_before_sign_in;
 use crate::tokens::seal;
@@ -31,14 +32,20 @@ impl Way<'_> {
         let snapshot = self.app.snapshot();
         let mut providers = snapshot.registry.identity_providers().filter(|idp| idp.login.is_some());
         let only = providers.next().filter(|_| providers.next().is_none());
-        let target = request.targets.resolve(&snapshot.registry, &self.app.config.issuer).ok().flatten();
-        let resource = match &target {
-            Some(Target::Resource(resource)) => Some(resource.as_ref()),
-            Some(Target::Issuer) | None => None,
+        let resource = match request.targets.resolve(&snapshot.registry, &self.app.config.issuer).ok().flatten() {
+            Some(Target::Resource(resource)) => Some(resource),
+            Some(Target::Issuer) => None,
+            None => {
+                let reachable: Vec<_> = request.client.client.resources.keys().collect();
+                let reachable: Vec<_> = reachable.into_iter().filter_map(|id| snapshot.registry.resource(id)).collect();
+                meant(&request.client.client, &reachable).cloned()
+            }
         };
+        let scopes = resource.iter().flat_map(|resource| self.asked_there(request, resource)).collect::<Vec<_>>();
         let page = Connect {
             client: &request.client,
-            resource,
+            resource: resource.as_deref(),
+            scopes: &scopes,
             redirect_uri: &request.redirect_uri,
             provider: only.map(|idp| idp.name.as_str()),
             action: "/authorize/connect",
@@ -47,18 +54,28 @@ impl Way<'_> {
         Ok(connect_page(self.app, &page))
     }
 
+    /// What the client will ask for at the backend: what it named, or everything that it may have.
+    fn asked_there<'r>(&self, request: &AuthorizationRequest, resource: &'r Resource) -> Vec<&'r ResourceScope> {
+        let may = request.client.client.resources.get(&resource.id).map(Vec::as_slice).unwrap_or_default();
+        let is_asked = |scope: &&ResourceScope| {
+            may.contains(&scope.name) && request.scopes.as_ref().is_none_or(|asked| asked.contains(&scope.name))
+        };
+        resource.scopes.iter().filter(is_asked).collect()
+    }
+
     pub(super) fn wish(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> login::LoginWish {
         let ticket = serde_json::to_string(&self.ticket).expect("a ticket has only texts and numbers");
         let max_age = [request.max_age, needed.and_then(|needed| needed.max_age)].into_iter().flatten().min();
         let wanted = needed.map(|needed| needed.acr_values.join(" ")).filter(|values| !values.is_empty());
         login::LoginWish {
-            return_to: format!("/authorize/continue?ticket={}", seal::seal_for(&self.app.secrets_key, TICKET, &ticket)),
+            return_to: continue_path(&seal::seal_for(&self.app.secrets_key, TICKET, &ticket)),
             idp: None,
             again: request.prompt.login || needed.is_some(),
             choose_account: request.prompt.select_account,
             max_age,
             acr_values: wanted.or_else(|| request.acr_values.clone()),
             login_hint: request.login_hint.clone(),
+            app: Some(self.who(&request.client)),
         }
     }
 
@@ -73,6 +90,13 @@ impl Way<'_> {
             return Ok(self.denied(&request, &refusal));
         }
         Ok(self.to_provider(&request, None).await)
+    }
+
+    /// Nobody signed in, and the app hears so.
+    pub(super) async fn stopped(&self) -> Result<Response, Response> {
+        let request = self.request().await?;
+        let refusal = Refusal::new(ReasonCode::ConsentDenied, "the user did not sign in, and went back to the app");
+        Ok(self.answer_early(&request.return_address(), refusal).await)
     }
 
     pub(super) async fn to_provider(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> Response {

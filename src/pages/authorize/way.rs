@@ -2,7 +2,7 @@
 
 use super::super::error::{failed, unavailable};
 use super::super::layout::see_other;
-use super::super::leave::leave;
+use super::super::leave::{Said, leave};
 use super::super::who::Who;
 use super::Way;
 use crate::domain::client::ClientEntry;
@@ -44,11 +44,7 @@ impl Way<'_> {
     pub(super) async fn request(&self) -> Result<AuthorizationRequest, Response> {
         let form = self.ticket.form.as_bytes();
         let address = self.address(form).await?;
-        let read = read(&address, form).and_then(|request| {
-            // A backend that there is not is told at once: nobody signs in for nothing.
-            let target = request.targets.resolve(&self.app.snapshot().registry, &self.app.config.issuer);
-            target.map(|_| request).map_err(|problem| Refusal::new(problem.reason(), problem.to_string()))
-        });
+        let read = read(&address, form, &self.app.snapshot().registry, &self.app.config.issuer);
         match read {
             Ok(request) => Ok(request),
             Err(refusal) => Err(self.answer_early(&address, refusal).await),
@@ -56,9 +52,9 @@ impl Way<'_> {
     }
 
     pub(super) fn is_good_enough(&self, request: &AuthorizationRequest, user: &SignIn) -> bool {
-        // A sign-in since the request came is the answer to it, unless the provider says that it only knew the user from
-        // before: then it was begun by another page, which asked for less.
-        if user.signed_in_at >= self.ticket.begun_at {
+        // The sign-in that the request led to is the answer to it, unless the provider says that it only knew the user from
+        // before.
+        if self.is_answered {
             let begun_at = self.ticket.begun_at.saturating_sub(i64::from(self.app.config.tokens.clock_skew_seconds));
             let is_new = !request.prompt.login || user.auth_time.is_none_or(|at| at >= begun_at);
             let oldest = request.max_age.map(|max_age| begun_at.saturating_sub(i64::from(max_age)));
@@ -93,9 +89,7 @@ impl Way<'_> {
     ) -> Result<Response, Response> {
         let needed = decision.outcome.as_ref().err().and_then(|refusal| refusal.sign_in.clone());
         match needed {
-            Some(needed) if user.signed_in_at < self.ticket.begun_at => {
-                self.sign_in_first(request, true, Some(&needed)).await
-            }
+            Some(needed) if !self.is_answered => self.sign_in_first(request, true, Some(&needed)).await,
             Some(_) => {
                 let mut decision = decision;
                 let detail = "the user signed in again, and still not as the backend wants it";
@@ -121,14 +115,17 @@ impl Way<'_> {
 
     /// The user said no on a page of ours, so they may go back to the client, whoever it is.
     pub(super) fn denied(&self, request: &AuthorizationRequest, refusal: &Refusal) -> Response {
-        let description = refusal.reason.public_description();
-        let parameters = [("error", refusal.error().as_str()), ("error_description", description)];
-        self.leave(&request.client, &request.return_address().with(&self.app.config.issuer, &parameters))
+        let parameters = [("error", refusal.error().as_str()), ("error_description", refusal.description())];
+        let target = request.return_address().with(&self.app.config.issuer, &parameters);
+        self.leave(&request.client, &target, Some(Said::Denied))
     }
 
-    pub(super) fn leave(&self, client: &ClientEntry, target: &str) -> Response {
-        let snapshot = self.app.snapshot();
-        let who = Who::of(client, &snapshot.registry, &self.app.config.organisation.name);
-        leave(self.app, target, &who.in_text())
+    pub(super) fn leave(&self, client: &ClientEntry, target: &str, said: Option<Said>) -> Response {
+        leave(self.app, target, &self.who(client), said)
+    }
+
+    /// What the client is called, in the middle of a sentence.
+    pub(super) fn who(&self, client: &ClientEntry) -> String {
+        Who::of(client, &self.app.snapshot().registry, &self.app.config.organisation.name).in_text()
     }
 }

@@ -1,7 +1,7 @@
 //! `/callback/{idp}`: the user comes back from their provider. What does not fit the sign-in that this very browser began
 //! is refused (rules OC-03, OC-04, SB-13, IS-03).
 
-use super::super::error::{error, error_with_link, too_many, unavailable};
+use super::super::error::{error, not_signed_in, too_many, unavailable};
 use super::super::layout::see_other;
 use super::super::session::{Attempt, Browser};
 use super::super::who::{isolated, shown};
@@ -161,7 +161,10 @@ impl Back<'_> {
             return Err(self.token_refused(idp, "the identity provider said that this session has ended", &attempt));
         }
         self.record(&user, &subject, party).await?;
-        self.browser.sign_in(app, &user, id_token).await.map_err(|page| Failed::new("database", page))?;
+        self.browser
+            .sign_in(app, &user, id_token, &attempt.return_to)
+            .await
+            .map_err(|page| Failed::new("database", page))?;
         Ok(see_other(&format!("{}{}", app.config.issuer, below_us(&attempt.return_to))))
     }
 
@@ -250,8 +253,8 @@ impl Back<'_> {
     fn refused_there(&self, idp: &IdentityProvider, code: &str, attempt: &Attempt) -> Box<Failed> {
         let code: String = code.chars().filter(char::is_ascii_graphic).take(64).collect();
         let text = format!("{} did not sign you in. Nothing was allowed. You can try again.", named(idp));
-        let link = ("Try again", below_us(&attempt.return_to));
-        let page = error_with_link(self.app, StatusCode::BAD_REQUEST, "You are not signed in", &text, link);
+        let return_to = below_us(&attempt.return_to);
+        let page = not_signed_in(self.app, StatusCode::BAD_REQUEST, "You are not signed in", &text, return_to);
         Failed::new(format!("identity provider {} answered with error {code:?}", idp.id), page)
     }
 
@@ -263,12 +266,11 @@ impl Back<'_> {
     fn token_refused(&self, idp: &IdentityProvider, detail: &str, attempt: &Attempt) -> Box<Failed> {
         let text = format!(
             "What {} says of you cannot be accepted here. Nothing was allowed. Try again; if it stays so, tell an \
-             administrator the number of this request: {}.",
-            named(idp),
-            self.received.request_id
+             administrator.",
+            named(idp)
         );
-        let link = ("Try again", below_us(&attempt.return_to));
-        let page = error_with_link(self.app, StatusCode::BAD_REQUEST, "You are not signed in", &text, link);
+        let return_to = below_us(&attempt.return_to);
+        let page = not_signed_in(self.app, StatusCode::BAD_REQUEST, "You are not signed in", &text, return_to);
         Failed::new(format!("the ID token of identity provider {}: {detail}", idp.id), page)
     }
 }

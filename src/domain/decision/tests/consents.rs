@@ -38,8 +38,18 @@ fn missing_consent_says_what_the_user_would_agree_to_and_no_more_than_could_be_g
         client: "assistant".parse().unwrap(),
         resource: "records".parse().unwrap(),
         scopes: scopes("records.read"),
+        behind: Vec::new(),
     };
     assert_eq!(refusal.consent, Some(Box::new(needed)));
+}
+
+#[test]
+fn a_backend_that_asks_for_another_one_says_for_which_app() {
+    let mut world = World::new();
+    world.consents.retain(|consent| consent.client.as_str() != "records-backend");
+    let refusal = world.refuses(&Ask::exchange("records-backend", super::fixture::records_token(), "models"));
+    let needed = refusal.consent.expect("it can be asked for");
+    assert_eq!((needed.client.as_str(), needed.behind), ("records-backend", vec!["assistant".parse().unwrap()]));
 }
 
 #[test]
