@@ -17,6 +17,7 @@ pub struct Limits {
     grants: Option<DefaultKeyedRateLimiter<(ClientId, UserId)>>,
     failures: Option<DefaultKeyedRateLimiter<IpAddr>>,
     registrations: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    sessions: Option<DefaultKeyedRateLimiter<IpAddr>>,
     clock: DefaultClock,
 }
 
@@ -31,6 +32,7 @@ impl Limits {
             grants: limiter(settings.grant_exchanges_per_minute),
             failures: limiter(settings.failed_authentications_per_minute),
             registrations: limiter(registrations_per_minute),
+            sessions: limiter(settings.new_sessions_per_minute),
             clock: DefaultClock::default(),
         }
     }
@@ -61,6 +63,12 @@ impl Limits {
         self.over(self.registrations.as_ref(), &network(source?))
     }
 
+    /// Counts one thing that a stranger leaves in the database: a browser session, or a request pushed without a secret.
+    /// Seconds to wait if there were too many from this address.
+    pub fn count_session(&self, source: Option<IpAddr>) -> Option<u64> {
+        self.over(self.sessions.as_ref(), &network(source?))
+    }
+
     /// Forgets who has not been seen lately.
     pub(super) fn tidy(&self) {
         if let Some(limiter) = &self.users {
@@ -69,7 +77,7 @@ impl Limits {
         if let Some(limiter) = &self.grants {
             limiter.retain_recent();
         }
-        for limiter in [&self.failures, &self.registrations].into_iter().flatten() {
+        for limiter in [&self.failures, &self.registrations, &self.sessions].into_iter().flatten() {
             limiter.retain_recent();
         }
     }
@@ -102,6 +110,7 @@ mod tests {
             request_seconds: 1,
             requests_in_flight: 1,
             failed_authentications_per_minute: 2,
+            new_sessions_per_minute: 1,
             user_exchanges_per_minute: 0,
             grant_exchanges_per_minute: 0,
         };
@@ -112,6 +121,8 @@ mod tests {
         assert!(limits.count_failure(at("2001:db8::3")).is_some());
         assert_eq!(limits.count_failure(at("2001:db8:0:1::3")), None);
         assert_eq!(limits.count_failure(at("192.0.2.1")), None);
+        assert_eq!(limits.count_session(at("2001:db8::4")), None);
+        assert!(limits.count_session(at("2001:db8::5")).is_some());
         assert_eq!(limits.count_registration(at("2001:db8::4")), None);
         assert!(limits.count_registration(at("2001:db8::5")).is_some());
     }

@@ -126,6 +126,7 @@ async fn grant(session: &Session, grant: Grant) -> Result<(), CliError> {
         revoked_at: None,
         paused_at: None,
         fingerprint: None,
+        redirect_uri: None,
     };
     let lines = session.change_quietly(&[Change::GrantConsent(consent.clone())], &[]).await?;
     session.show(&format!("{}\n{}", lines.join("\n"), consent.id), &document(&consent, now));

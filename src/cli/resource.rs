@@ -57,7 +57,7 @@ struct Add {
     /// How long its tokens live, from 60 to 3600.
     #[arg(long, default_value_t = 300)]
     token_lifetime_seconds: u32,
-    /// How long a token lives that a client gets by a code or a refresh token, from 60 to 3600.
+    /// How long a token lives that a client gets by a code or a refresh token, from 900 to 3600.
     #[arg(long, default_value_t = 900)]
     connector_token_lifetime_seconds: u32,
     /// `ES256`, `EdDSA`, `RS256` or `PS256`.

@@ -94,6 +94,8 @@ pub struct LimitSettings {
     pub requests_in_flight: usize,
     /// Failed client authentications per address and minute before 429; 60.
     pub failed_authentications_per_minute: u32,
+    /// Browser sessions begun, and requests pushed without a secret, per address and minute before 429; 300.
+    pub new_sessions_per_minute: u32,
     /// Exchanges per user and minute; 600.
     pub user_exchanges_per_minute: u32,
     /// Exchanges per user, client and minute; 300.
@@ -234,6 +236,7 @@ impl Config {
                     60,
                     0..=1_000_000,
                 )?,
+                new_sessions_per_minute: settings.number("limits.new_sessions_per_minute", 300, 0..=1_000_000)?,
                 user_exchanges_per_minute: settings.number("limits.user_exchanges_per_minute", 600, 0..=1_000_000)?,
                 grant_exchanges_per_minute: settings.number("limits.grant_exchanges_per_minute", 300, 0..=1_000_000)?,
             },

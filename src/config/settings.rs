@@ -46,6 +46,7 @@ pub const KNOWN_KEYS: &[&str] = &[
     "limits.request_seconds",
     "limits.requests_in_flight",
     "limits.failed_authentications_per_minute",
+    "limits.new_sessions_per_minute",
     "limits.user_exchanges_per_minute",
     "limits.grant_exchanges_per_minute",
     "audit.events_per_commit",

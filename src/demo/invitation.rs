@@ -19,7 +19,7 @@ pub(super) fn print(stage: &Stage, told: &Told, screen: &mut Screen) {
         ("Be Alice or Bob: sign in to Assistant, and see what it can do for you", &at.assistant),
         ("Let Desk, an app that nobody registered, act for you: sign in as Alice, allow it, see her rows", &stage.desk),
         ("What apps may do for you, and what they did", &account),
-        ("What Alice was asked to agree to", &told.consent_uri),
+        ("What Alice is asked, since Assistant wants to book appointments too (for ten minutes)", &told.consent_uri),
         ("What Procura can do (RFC 8414)", &format!("{}/.well-known/oauth-authorization-server", at.procura)),
         ("The public keys that backends check tokens with", &format!("{}/.well-known/jwks.json", at.procura)),
         ("The identity provider", &format!("{}/.well-known/openid-configuration", at.identity_provider)),

@@ -57,6 +57,11 @@ open_to = ["domain"]                       # apps known by a document at their o
 name = "records.read"
 description = "See your health records"
 access = "read"
+[[resource.scope]]
+name = "appointments.book"
+description = "Book and cancel appointments for you"
+access = "write"
+vetted_only = true                         # only for apps that an administrator registered
 
 [[resource]]
 id = "models"
@@ -80,7 +85,7 @@ authentication = "client_secret_basic"
 grants = ["token_exchange"]
 redirect_uris = ["{assistant}/callback"]
 [client.resources]
-records = ["records.read"]
+records = ["records.read", "appointments.book"]
 models = ["model.general", "model.medical"]
 
 [[client]]

@@ -154,6 +154,7 @@ impl Stage {
             revoked_at: None,
             paused_at: None,
             fingerprint: None,
+            redirect_uri: None,
         };
         let line = format!("+ consent {id} of {} to {scopes} at {resource} for {ASSISTANT}", user.sub);
         registry_file::commit(&self.store, &[Change::GrantConsent(consent)], &[line], &[], None, &self.clock)

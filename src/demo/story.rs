@@ -33,7 +33,7 @@ pub(super) async fn tell(stage: &Stage, screen: &mut Screen) -> Result<Told, Dem
     let mut story = Story { stage, screen };
     story.introduce();
     let id_token = story.alice_signs_in().await?;
-    let consent_uri = story.consent_is_missing(&id_token).await?;
+    story.consent_is_missing(&id_token).await?;
     let token = story.consent_is_given(&id_token).await?;
     story.alice_sees_her_rows(&token).await?;
     let bobs_id_token = story.bob_sees_his_rows().await?;
@@ -41,6 +41,7 @@ pub(super) async fn tell(stage: &Stage, screen: &mut Screen) -> Result<Told, Dem
     let jti = story.the_backend_calls_on(&token).await?;
     story.what_is_refused(&id_token, &token).await?;
     story.afterwards(&jti).await?;
+    let consent_uri = story.a_question_stays_open(&id_token).await?;
     Ok(Told { id_token, consent_uri, refused_request, jti })
 }
 
@@ -122,7 +123,15 @@ impl Story<'_> {
         Ok(id_token)
     }
 
-    async fn consent_is_missing(&mut self, id_token: &str) -> Result<String, DemoFailure> {
+    /// Assistant asks for more than Alice agreed to; whoever watches can answer for her.
+    async fn a_question_stays_open(&mut self, id_token: &str) -> Result<String, DemoFailure> {
+        let records = &self.stage.addresses.records;
+        let answer = self.stage.assistant.exchange(id_token, records, "appointments.book").await?;
+        must(answer.text("error") == "consent_required", "Alice agreed to less, so consent is required", &answer)?;
+        Ok(answer.text("consent_uri"))
+    }
+
+    async fn consent_is_missing(&mut self, id_token: &str) -> Result<(), DemoFailure> {
         self.screen.step(2, "Assistant asks for a token, and Alice has not agreed yet");
         self.screen.say(
             "To read Alice's health records for her, Assistant shows Procura two things: Alice's ID token, and its own \
@@ -134,7 +143,7 @@ impl Story<'_> {
         must(!consent_uri.is_empty(), "the answer has a consent_uri", &answer)?;
         self.screen.answer(answer.status, &format!("consent_required, consent_uri={consent_uri}"));
         self.screen.point("No consent, no token. Assistant would now show Alice the link.");
-        Ok(consent_uri)
+        Ok(())
     }
 
     async fn consent_is_given(&mut self, id_token: &str) -> Result<String, DemoFailure> {

@@ -72,6 +72,9 @@ pub struct Consent {
     /// where nobody looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
+    /// Where the code was sent when the user agreed; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect_uri: Option<String>,
 }
 
 impl Consent {

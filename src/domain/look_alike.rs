@@ -1,9 +1,15 @@
 //! Names that people would take for one another (STANDARDS A57).
 
-/// What remains of a name when what a reader passes over is taken away: case, blanks and signs, and the letters of other
-/// scripts that look like Latin ones. Not all of Unicode's confusables: those by which a Latin name is imitated.
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::confusable_detection::skeleton;
+
+/// What remains of a name when what a reader passes over is taken away: case, blanks and signs, accents, and letters and
+/// digits that look like Latin letters (the skeletons of Unicode Technical Standard 39, and what they leave apart).
 pub fn folded(name: &str) -> String {
-    let lower = name.chars().flat_map(char::to_lowercase).filter_map(|c| {
+    // Circled, mathematical and wide letters become plain ones first.
+    let plain: String = name.nfkc().collect();
+    let skeleton: String = skeleton(&plain).collect();
+    let lower = skeleton.chars().flat_map(char::to_lowercase).filter_map(|c| {
         let single = match c {
             'а' | 'á' | 'à' | 'â' | 'ä' | 'ã' | 'å' | 'ā' | 'α' | 'ɑ' | '@' | '4' => 'a',
             'ь' | 'ß' | '8' => 'b',
@@ -30,18 +36,12 @@ pub fn folded(name: &str) -> String {
             'х' | 'χ' => 'x',
             'у' | 'ý' | 'ÿ' | 'γ' => 'y',
             'ž' | 'ź' | 'ż' => 'z',
-            // Full-width forms.
-            '\u{ff01}'..='\u{ff5e}' => u32::from(c).checked_sub(0xfee0).and_then(char::from_u32).map_or(c, fold_again),
             other => other,
         };
         single.is_alphanumeric().then_some(single)
     });
     // `rn` reads as m, `vv` as w.
     lower.collect::<String>().replace("rn", "m").replace("vv", "w")
-}
-
-fn fold_again(c: char) -> char {
-    folded(c.encode_utf8(&mut [0; 4])).chars().next().unwrap_or(c)
 }
 
 /// The first of the known names that the name could be taken for: it is the same once folded, or has it in it.
@@ -69,6 +69,13 @@ mod tests {
             ("C l a u d e", "Claude"),
             ("Claude (official)", "Claude"),
             ("\u{ff23}laude", "Claude"),
+            ("\u{1d402}\u{1d425}\u{1d41a}\u{1d42e}\u{1d41d}\u{1d41e}", "Claude"),
+            ("\u{24b8}laude", "Claude"),
+            ("c\u{2113}aude", "Claude"),
+            ("Cla\u{1d5ce}de", "Claude"),
+            ("\u{1d04}laude", "Claude"),
+            ("\u{13df}laude", "Claude"),
+            ("Cla\u{301}ude", "Claude"),
             ("ChatGΡT", "ChatGPT"),
             ("Chat-GPT", "ChatGPT"),
             ("Visua1 Studi0 Code", "Visual Studio Code"),

@@ -13,6 +13,9 @@ const MOST_BYTES: usize = 2048;
 /// What `http` may lead to, as it is written: other spellings of this machine are other machines to us (rule NA-06).
 const LOOPBACK_HOSTS: [&str; 3] = ["127.0.0.1", "[::1]", "localhost"];
 
+/// Web pages that hand on whatever they get to a program on the user's device, and say nothing of which.
+const HANDED_ON: [&str; 2] = ["https://vscode.dev/redirect", "https://insiders.vscode.dev/redirect"];
+
 /// What kind of place a redirect URI is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedirectKind {
@@ -54,6 +57,19 @@ fn loopback_parts(uri: &str) -> Option<(&'static str, &str)> {
 /// What kind of place the URI is; none if it is none that a code may be sent to.
 pub fn kind(uri: &str) -> Option<RedirectKind> {
     check(uri).ok()
+}
+
+/// True if nobody but the owner of the host sees what is sent there: a web site, and none that hands it on to a program
+/// (rule NA-04).
+pub fn leads_to_its_owner_alone(uri: &str) -> bool {
+    kind(uri) == Some(RedirectKind::Https) && !hands_on(uri)
+}
+
+/// True for a page that is known to hand on what it gets to a program on the user's device.
+pub fn hands_on(uri: &str) -> bool {
+    HANDED_ON
+        .iter()
+        .any(|page| uri.strip_prefix(page).is_some_and(|rest| rest.is_empty() || rest.starts_with(['?', '/'])))
 }
 
 /// The host, for people to read, as a URL parser writes it: letters that only look like others show as `xn--`. Of a
@@ -245,6 +261,20 @@ mod tests {
             assert_eq!(kind(bad), None);
         }
         assert!(check(&format!("https://a.example/{}", "a".repeat(3000))).is_err());
+    }
+
+    #[test]
+    fn a_page_that_hands_on_what_it_gets_is_not_its_owners_alone() {
+        assert!(leads_to_its_owner_alone("https://claude.ai/api/mcp/auth_callback"));
+        for uri in [
+            "https://vscode.dev/redirect",
+            "https://insiders.vscode.dev/redirect?x=1",
+            "http://127.0.0.1:1/callback",
+            "cursor://anysphere.cursor-mcp/oauth/callback",
+        ] {
+            assert!(!leads_to_its_owner_alone(uri), "{uri}");
+        }
+        assert!(leads_to_its_owner_alone("https://vscode.dev/redirected"));
     }
 
     #[test]

@@ -83,8 +83,14 @@ impl Registry {
     /// The client that this one could be taken for by its name: one that an administrator registered, or a well-known one.
     /// None for a client that was registered by an administrator, and for a well-known one under its own URL. It need not
     /// be an imitation; where it is shown, it must be said that nobody checked (STANDARDS A57).
-    pub fn imitated_by(&self, client: &Client, assurance: Assurance) -> Option<&str> {
+    ///
+    /// Who runs this server, its identity providers and backends count too: their names on an app would say that it is
+    /// theirs.
+    pub fn imitated_by<'a>(&'a self, client: &Client, assurance: Assurance, organisation: &'a str) -> Option<&'a str> {
+        let ours = self.identity_providers.values().map(|idp| idp.name.as_str());
+        let ours = ours.chain(self.resources.values().map(|resource| resource.name.as_str()));
         let vetted = self.clients.values().map(|entry| entry.client.name.as_str());
+        let vetted = vetted.chain(ours).chain(std::iter::once(organisation).filter(|name| !name.is_empty()));
         match assurance {
             Assurance::Vetted => None,
             Assurance::Domain if pinned(client.id.as_str()).is_some() => imitated(&client.name, vetted),

@@ -10,6 +10,9 @@ use url::Url;
 
 /// Shortest and longest lifetime of a token for a backend, in seconds.
 pub const TOKEN_LIFETIME_SECONDS: std::ops::RangeInclusive<u32> = 60..=3600;
+/// The same of a token that a client gets by a code or a refresh token: some clients renew it five minutes early, so a
+/// short one would be renewed without end (rule CL-31).
+pub const CONNECTOR_TOKEN_LIFETIME_SECONDS: std::ops::RangeInclusive<u32> = 900..=3600;
 
 /// A text that cannot be the identifier of a backend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Authorization code (RFC 6749 §4.1.3, with PKCE): what the user agreed to in the browser becomes a token.
 
 use super::stored_grant::StoredGrant;
-use super::{Caller, Failure, FamilyEnd, Issued, Received, ended_family};
+use super::{Caller, Failure, FamilyEnd, Issued, Received, ended_family, unproven};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::decision::{ReasonCode, Refusal};
@@ -37,14 +37,22 @@ pub async fn redeem(app: &App, received: &Received, caller: &Caller, request: Co
         Some(id) => app.store.find_family(&id).await?,
         None => None,
     };
+    if family.as_ref().is_none_or(|family| family.client != caller.client.client.id) {
+        unproven(app, received, caller)?;
+    }
     let checked = check(family.as_ref(), caller, &request, now);
     let mut decided = grant.decide(checked.as_ref().map(|family| *family)).await?;
     let mut replayed = matches!(&checked, Err(refusal) if refusal.reason == ReasonCode::CodeReplayed);
     if let (Ok(_), Ok(family)) = (&decided.decision.outcome, &checked) {
         // The database says which of several requests was first.
         if !app.store.redeem_code(&family.id, now, grant.idle_end(family)).await? {
-            decided.decision.refuse_after_all(used_before());
-            replayed = true;
+            // Used by another request, or ended, by a logout perhaps.
+            let ended = app.store.find_family(&family.id).await?.and_then(|family| family.revoked_because);
+            replayed = ended.is_none();
+            decided.decision.refuse_after_all(ended.map_or_else(used_before, |because| {
+                let detail = format!("grant family {} was ended: {because}", family.id);
+                Refusal::new(ReasonCode::SubjectSessionEnded, detail)
+            }));
         }
     }
     if let (true, Some(family)) = (replayed, &family) {

@@ -4,6 +4,7 @@
 
 use super::params::{Params, decode};
 use super::request::{IDENTITY_SCOPES, OFFLINE_ACCESS, scopes, without_identity};
+use crate::config::RegistrationSettings;
 use crate::domain::client::{ClientEntry, GrantType};
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::domain::redirect_uri;
@@ -13,7 +14,7 @@ use crate::domain::target::RequestedTargets;
 use std::sync::Arc;
 
 /// What is longer would not fit into the address that the user comes back to from their provider.
-const MOST_BYTES: usize = 8192;
+pub const MOST_BYTES: usize = 8192;
 /// Longer ones are no state but a store.
 const MOST_STATE_BYTES: usize = 4096;
 
@@ -86,8 +87,9 @@ impl ReturnAddress {
     /// Of a form whose client is known.
     ///
     /// # Errors
-    /// `redirect_uri` is missing, sent twice, or not one of this client. Nothing may be sent anywhere then.
-    pub fn read(client: &Arc<ClientEntry>, form: &[u8]) -> Result<Self, Refusal> {
+    /// `redirect_uri` is missing, sent twice, not one of this client, or at a denied host. Nothing may be sent anywhere
+    /// then.
+    pub fn read(client: &Arc<ClientEntry>, form: &[u8], settings: &RegistrationSettings) -> Result<Self, Refusal> {
         let refused = |detail: &str| Err(Refusal::new(ReasonCode::RedirectUriInvalid, detail));
         let registered = &client.client.redirect_uris;
         let redirect_uri = match single(form, "redirect_uri")? {
@@ -99,6 +101,9 @@ impl ReturnAddress {
                 _ => return refused("redirect_uri is missing, and the client has not exactly one https one"),
             },
         };
+        if !settings.lets_codes_go_to(&redirect_uri) {
+            return refused("no code is sent to the host of redirect_uri (registration.deny)");
+        }
         let state = single(form, "state")?.filter(|state| !state.is_empty());
         Ok(Self { client: Arc::clone(client), redirect_uri, state })
     }

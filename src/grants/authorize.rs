@@ -13,7 +13,7 @@ use crate::domain::grant_family::{CODE_SECONDS, GrantFamily, Rotations, Terms};
 use crate::domain::identity_provider::SubjectTokenType;
 use crate::domain::limits::LimitState;
 use crate::domain::names::{ClientId, ResourceId};
-use crate::domain::redirect_uri::{self, RedirectKind};
+use crate::domain::redirect_uri;
 use crate::domain::sign_in::SignIn;
 use crate::domain::subject::{Subject, SubjectIssuer};
 use crate::domain::target::Target;
@@ -73,18 +73,26 @@ impl<'a> Authorizing<'a> {
     }
 
     /// Only a client that an administrator vetted, at a place that only it can be at, gets a code without the user seeing
-    /// it (rules NA-04, RG-08), and only what the user agreed to when the client was what it is now (A52).
+    /// it (rules NA-04, RG-08), and only what the user agreed to when the client was what it is now, and for the same
+    /// place (A52).
     async fn may_be_silent(&self, granted: &Granted, resource: &ResourceId) -> Result<bool, Failure> {
         let entry = &self.request.client;
         let vetted = entry.assurance == Assurance::Vetted;
-        let https = redirect_uri::kind(&self.request.redirect_uri) == Some(RedirectKind::Https);
-        if !vetted || !https || self.request.prompt.consent || !granted.cut.is_empty() {
+        let is_its_own = redirect_uri::leads_to_its_owner_alone(&self.request.redirect_uri);
+        if !vetted || !is_its_own || self.request.prompt.consent || !granted.cut.is_empty() {
             return Ok(false);
         }
         let consents = self.app.consents.of(&self.app.store, &self.user.user).await?;
         let consent = consents.iter().find(|consent| Some(&consent.id) == granted.grant_id.as_ref());
-        let same_client = consent.is_some_and(|consent| consent.is_with(&entry.client, resource));
-        Ok(same_client && self.was_told_of_the_user(resource).await?)
+        let is_same = consent.is_some_and(|consent| {
+            // An administrator agreed to the client as it is declared, with all its addresses.
+            let seen = match consent.source {
+                ConsentSource::Admin => true,
+                ConsentSource::User => consent.redirect_uri.as_ref() == Some(&self.request.redirect_uri),
+            };
+            seen && consent.is_with(&entry.client, resource)
+        });
+        Ok(is_same && self.was_told_of_the_user(resource).await?)
     }
 
     /// Whether a grant that goes on told the client as much of the user as it asks for now (`openid`, `profile`, `email`).
@@ -151,6 +159,7 @@ impl<'a> Authorizing<'a> {
             revoked_at: None,
             paused_at: None,
             fingerprint: None,
+            redirect_uri: None,
         }
     }
 

@@ -53,6 +53,8 @@ pub struct Parties<'a> {
     pub client: &'a ClientEntry,
     /// For which backend.
     pub resource: &'a Resource,
+    /// Where the code goes, if there is one.
+    pub redirect_uri: Option<&'a str>,
     /// The handle of the consent page, if the client waits for its answer.
     pub handle: Option<&'a str>,
 }
@@ -79,6 +81,7 @@ pub async fn give(
         revoked_at: None,
         paused_at: None,
         fingerprint: Some(parties.client.client.fingerprint()),
+        redirect_uri: parties.redirect_uri.map(str::to_owned),
     };
     let mut event = event_about(received, parties.user, &consent, "consent_given");
     event.granted = Some(consent.scopes.clone());

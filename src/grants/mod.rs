@@ -99,8 +99,19 @@ pub enum Failure {
         /// Where the user can agree, if that is what is missing.
         consent: Option<ConsentLink>,
     },
+    /// Too many tries of somebody who has proved nothing; seconds to wait. Nothing is on record.
+    TooMany(u64),
     /// We could not decide, sign or record; in words for the log.
     Unavailable(String),
+}
+
+/// A client without a secret shows a code or a refresh token that is none of its own. It has proved nothing, so it can spend
+/// neither our disk nor our time (A60).
+pub fn unproven(app: &App, received: &Received, caller: &Caller) -> Result<(), Failure> {
+    match app.limits.count_failure(received.source.filter(|_| caller.authentication == ClientAuthentication::None)) {
+        Some(seconds) => Err(Failure::TooMany(seconds)),
+        None => Ok(()),
+    }
 }
 
 impl From<StoreError> for Failure {

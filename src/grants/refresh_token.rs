@@ -4,7 +4,7 @@
 //! while, since clients run several processes on one token and answers get lost; later it ends its family (rule CL-30).
 
 use super::stored_grant::{Decided, StoredGrant};
-use super::{Caller, Failure, FamilyEnd, Issued, Received, ended_family};
+use super::{Caller, Failure, FamilyEnd, Issued, Received, ended_family, unproven};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::decision::{ReasonCode, Refusal};
@@ -49,6 +49,9 @@ pub async fn renew(
         Some((id, _)) => app.store.find_family(id).await?,
         None => None,
     };
+    if family.as_ref().is_none_or(|family| family.client != caller.client.client.id) {
+        unproven(app, received, caller)?;
+    }
     let generation = named.map_or(0, |(_, generation)| generation);
     let checked = check(app, family.as_ref(), caller, generation, now);
     let reused = matches!(&checked, Err(refusal) if refusal.reason == ReasonCode::RefreshTokenReused);

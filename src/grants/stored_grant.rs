@@ -15,7 +15,7 @@ use crate::domain::subject::{Subject, SubjectIssuer};
 use crate::domain::target::RequestedTargets;
 use crate::domain::user::{User, UserAttributes};
 use crate::tokens::id_token::{self, IdTokenClaims};
-use crate::tokens::mint::mint;
+use crate::tokens::mint::{Minted, mint};
 use crate::tokens::signing_keys::SigningKeys;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,7 +35,8 @@ pub(super) struct StoredGrant<'a> {
 /// What was decided, and about whom.
 pub(super) struct Decided {
     pub(super) decision: Decision,
-    pub(super) user: Option<Arc<User>>,
+    /// The token and the ID token, where it is granted: signed before anything is used up by it.
+    signed: Option<(Minted, Option<String>)>,
 }
 
 impl<'a> StoredGrant<'a> {
@@ -99,7 +100,15 @@ impl<'a> StoredGrant<'a> {
                 decision = decide(&question(limits));
             }
         }
-        Ok(Decided { decision, user: facts.known_user })
+        let signed = match (&decision.outcome, found) {
+            (Ok(granted), Ok(family)) => {
+                let minted = mint(granted, &self.app.config.issuer, &self.keys)?;
+                let id_token = self.id_token(family, granted, facts.known_user.as_deref(), &minted.token)?;
+                Some((minted, id_token))
+            }
+            (Ok(_) | Err(_), _) => None,
+        };
+        Ok(Decided { decision, signed })
     }
 
     /// When the family ends at the latest, Unix seconds.
@@ -127,13 +136,11 @@ impl<'a> StoredGrant<'a> {
         decided: Decided,
         refresh_token: Option<String>,
     ) -> Result<Issued, Failure> {
-        let Decided { decision, user } = decided;
+        let Decided { decision, signed } = decided;
         let asked = self.event(family);
         let trace = decision.trace.into_lines();
-        match (decision.outcome, family) {
-            (Ok(granted), Some(family)) => {
-                let minted = mint(&granted, &self.app.config.issuer, &self.keys)?;
-                let id_token = self.id_token(family, &granted, user.as_deref(), &minted.token)?;
+        match (decision.outcome, family.zip(signed)) {
+            (Ok(granted), Some((family, (minted, id_token)))) => {
                 self.app.audit.record(asked.granted(&granted, &minted, trace), None).await?;
                 self.app.uses.count(granted.grant_id.as_deref(), self.received.now());
                 Ok(Issued {

@@ -87,10 +87,15 @@ async fn push(app: &App, received: &Received, request: Request<Body>) -> Result<
     };
     let id = &caller.client.client.id;
     // The same checks as at /authorize, so that the client hears of a mistake itself.
-    let checked = ReturnAddress::read(&caller.client, &body)
+    let checked = ReturnAddress::read(&caller.client, &body, &app.config.registration)
         .and_then(|address| read(&address, &body, &snapshot.registry, &app.config.issuer));
     if let Err(refusal) = checked {
         return Err(refused(Some(id), refusal).await);
+    }
+    if !caller.client.client.is_confidential()
+        && let Some(seconds) = app.limits.count_session(received.source)
+    {
+        return Err(OAuthError::slow_down(seconds));
     }
     let request_uri = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()));
     let expires_at = received.now().saturating_add(WAITS_SECONDS);

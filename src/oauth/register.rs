@@ -281,7 +281,8 @@ fn in_words(app: &App, client: &DynamicClient) -> String {
     let name = repeatable(&client.client.name);
     let mut words = format!("it calls itself {name}; codes go to {}", hosts.join(", "));
     let snapshot = app.snapshot();
-    if let Some(other) = snapshot.registry.imitated_by(&client.client, client.assurance) {
+    if let Some(other) = snapshot.registry.imitated_by(&client.client, client.assurance, &app.config.organisation.name)
+    {
         words = format!("{words}; its name looks like that of {other}, which it need not be");
     }
     words

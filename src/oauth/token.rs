@@ -12,7 +12,7 @@ use crate::grants::params::Params;
 use crate::grants::request::{GrantRequest, grant_type};
 use crate::grants::{
     Caller, Failure, Issued, Received, authorization_code, client_credentials, refresh_token, refused_early,
-    token_exchange,
+    token_exchange, unproven,
 };
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -93,6 +93,7 @@ async fn post(app: &App, received: &Received, request: Request<Body>) -> Respons
     match grant(app, received, &caller, &params, started).await {
         Ok(issued) => answer(issued),
         Err(Failure::Refused { refusal, consent }) => OAuthError::refused(&refusal, consent, challenge).into_response(),
+        Err(Failure::TooMany(seconds)) => OAuthError::slow_down(seconds).into_response(),
         Err(Failure::Unavailable(cause)) => unavailable(&cause).into_response(),
     }
 }
@@ -109,6 +110,7 @@ async fn grant(
     let request = match parsed {
         Ok((_, request)) => request,
         Err(refusal) => {
+            unproven(app, received, caller)?;
             let client = &caller.client.client.id;
             let event = refused_early(received, kind(params), Some(client), Some(caller.authentication), &refusal);
             app.audit.record(event, None).await?;
@@ -150,6 +152,7 @@ fn note(
             ("granted", "granted")
         }
         Err(Failure::Refused { refusal, .. }) => ("refused", refusal.reason.as_str()),
+        Err(Failure::TooMany(_)) => ("refused", "slow_down"),
         Err(Failure::Unavailable(_)) => ("unavailable", "unavailable"),
     };
     if grant == GrantType::TokenExchange {

@@ -123,6 +123,7 @@ async fn refused(
 
 fn failed(failure: Failure) -> OAuthError {
     match failure {
+        Failure::TooMany(seconds) => OAuthError::slow_down(seconds),
         Failure::Unavailable(cause) => unavailable(&cause),
         Failure::Refused { refusal, .. } => OAuthError::refused(&refusal, None, false),
     }

@@ -1,6 +1,7 @@
 //! `/userinfo` (OpenID Connect Core §5.3): a client with an access token asks who the user is.
 
 use super::USERINFO;
+use super::error::OAuthError;
 use super::form::{bearer, unavailable};
 use crate::app::App;
 use crate::grants::userinfo::{Unknown, claims};
@@ -41,6 +42,7 @@ async fn answer(app: &App, received: &Received, headers: &HeaderMap) -> Response
         Ok(Err(Unknown::NoOpenid)) => {
             refuse(StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\", scope=\"openid\"")
         }
+        Err(Failure::TooMany(seconds)) => OAuthError::slow_down(seconds).into_response(),
         Err(Failure::Unavailable(cause)) => unavailable(&cause).into_response(),
         Err(Failure::Refused { refusal, .. }) => unavailable(&refusal.detail).into_response(),
     }

@@ -11,13 +11,15 @@ mod way;
 use self::address::pushed;
 use super::error::error;
 use super::form;
+use super::layout::see_other;
 use super::posted::Posted;
 use super::session::Browser;
 use crate::app::App;
+use crate::domain::decision::SignInNeeded;
 use crate::domain::names::UserId;
 use crate::domain::scope::ScopeSet;
 use crate::grants::Received;
-use crate::grants::authorization_request::single;
+use crate::grants::authorization_request::{MOST_BYTES, single};
 use crate::tokens::seal;
 use axum::Extension;
 use axum::body::Body;
@@ -42,6 +44,15 @@ struct Ticket {
     form: String,
     /// When it came, Unix seconds.
     begun_at: i64,
+    /// The user was led to a stronger sign-in for it.
+    stepped_up: bool,
+}
+
+/// What the form of the page before the sign-in is about.
+#[derive(Debug, Serialize, Deserialize)]
+struct AboutConnect {
+    ticket: Ticket,
+    needed: Option<SignInNeeded>,
 }
 
 /// What the form of the consent page is about.
@@ -71,24 +82,26 @@ pub(super) async fn authorize(
     browser: Browser,
     request: Request<Body>,
 ) -> Response {
-    let form = match *request.method() {
-        Method::POST => {
-            let limit = app.config.limits.body_bytes.max(1);
-            match axum::body::to_bytes(request.into_body(), limit).await {
-                Ok(body) => body.to_vec(),
-                Err(_) => return bad_request(&app, "The request is too large, or did not arrive whole."),
+    // A form of another site comes without our cookie, and would begin a new session in place of the one there is. As a GET
+    // of our own it comes with it.
+    if request.method() == Method::POST {
+        let limit = app.config.limits.body_bytes.max(1);
+        let body = axum::body::to_bytes(request.into_body(), limit).await.ok();
+        let form = body.and_then(|body| String::from_utf8(body.to_vec()).ok()).filter(|form| is_query(form));
+        return match form {
+            Some(form) if form.len() <= MOST_BYTES => {
+                see_other(&format!("{}/authorize?{form}", super::layout::Frame::of(&app).base))
             }
-        }
-        _ => request.uri().query().unwrap_or_default().as_bytes().to_vec(),
-    };
-    let Ok(form) = String::from_utf8(form) else {
-        return bad_request(&app, "The request cannot be read.");
-    };
+            Some(_) => bad_request(&app, "The request is too large: more than 8192 bytes."),
+            None => bad_request(&app, "The request cannot be read."),
+        };
+    }
+    let form = request.uri().query().unwrap_or_default().to_owned();
     let form = match pushed(&app, &received, form).await {
         Ok(form) => form,
         Err(page) => return page,
     };
-    let ticket = Ticket { form, begun_at: received.now() };
+    let ticket = Ticket { form, begun_at: received.now(), stepped_up: false };
     Way { app: &app, received: &received, browser: &browser, ticket, is_answered: false, after_form: false }.go().await
 }
 
@@ -153,13 +166,14 @@ pub(super) async fn connect(
     posted: Posted,
 ) -> Response {
     let field = posted.one("form").unwrap_or_default();
-    let ticket: Ticket = match form::open(&app, &browser, &headers, CONNECT, field).await {
-        Ok(ticket) => ticket,
+    let about: AboutConnect = match form::open(&app, &browser, &headers, CONNECT, field).await {
+        Ok(about) => about,
         Err(page) => return page,
     };
+    let ticket = about.ticket;
     let allowed = posted.one("decision") == Some("allow");
     let way = Way { app: &app, received: &received, browser: &browser, ticket, is_answered: false, after_form: true };
-    way.connected(allowed).await.unwrap_or_else(|page| page)
+    way.connected(allowed, about.needed.as_ref()).await.unwrap_or_else(|page| page)
 }
 
 /// `POST /authorize/decision`: Allow or Deny.
@@ -178,6 +192,11 @@ pub(super) async fn decide(
     let ticket = about.ticket.clone();
     let way = Way { app: &app, received: &received, browser: &browser, ticket, is_answered: false, after_form: true };
     way.decided(&about, &posted).await.unwrap_or_else(|page| page)
+}
+
+/// True if a form can be a query as it is.
+fn is_query(form: &str) -> bool {
+    form.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'"' | b'<' | b'>'))
 }
 
 fn bad_request(app: &App, text: &str) -> Response {

@@ -94,7 +94,10 @@ async fn answer(
         Err(problem) => return asked.show(app, browser, &user, Some(Again { problem, posted })).await,
     };
     let who = isolated(&Who::of(&asked.client, &asked.snapshot.registry, &app.config.organisation.name).in_text());
-    let parties = Parties { user: &user, client: &asked.client, resource: &asked.resource, handle: Some(handle) };
+    // What was said of a code goes on.
+    let redirect_uri = agreed.and_then(|consent| consent.redirect_uri.as_deref());
+    let parties =
+        Parties { user: &user, client: &asked.client, resource: &asked.resource, redirect_uri, handle: Some(handle) };
     let account = ("See or change what apps may do for you", "/account");
     if choice.allow {
         let given = give(app, received, &parties, choice.scopes, choice.lasts).await;

@@ -87,6 +87,7 @@ pub(super) fn unavailable(app: &App, cause: &str) -> Response {
 /// What a page was to do could not be done. What a user says is not decided about, so a refusal is no answer here.
 pub(super) fn failed(app: &App, failure: &Failure) -> Response {
     match failure {
+        Failure::TooMany(seconds) => too_many(app, *seconds),
         Failure::Unavailable(cause) => unavailable(app, cause),
         Failure::Refused { refusal, .. } => unavailable(app, &refusal.detail),
     }
@@ -94,7 +95,7 @@ pub(super) fn failed(app: &App, failure: &Failure) -> Response {
 
 /// Too many pages for nothing from one address: then a stranger can spend neither our disk nor our time.
 pub(super) fn too_many(app: &App, seconds: u64) -> Response {
-    let text = "Too many requests from your network went wrong. Nothing was changed. Wait a minute, then go back to the app \
+    let text = "Too many requests came from your network. Nothing was changed. Wait a minute, then go back to the app \
                 and start again there.";
     let mut page = error(app, StatusCode::TOO_MANY_REQUESTS, "Please try again later", text);
     page.headers_mut().insert(header::RETRY_AFTER, seconds.into());

@@ -3,10 +3,11 @@
 //! tower-sessions handles the cookie and what is in memory during a request. Where sessions are, when they end and that
 //! an ended one never comes back is decided here and in `store/sessions.rs`.
 
-use super::error::unavailable;
+use super::error::{too_many, unavailable};
 use crate::app::App;
 use crate::domain::names::IdpId;
 use crate::domain::sign_in::SignIn;
+use crate::grants::Received;
 use crate::secrets::{digest, equal, random_bytes, random_id};
 use crate::tokens::seal::{open_for, seal_for};
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use time::OffsetDateTime;
 use tower_sessions::cookie::SameSite;
@@ -46,6 +48,8 @@ const ATTEMPTS_AT_MOST: usize = 8;
 #[derive(Debug, Clone)]
 pub(super) struct Browser {
     session: Session,
+    /// The address that the request came from.
+    source: Option<IpAddr>,
 }
 
 /// A sign-in that was begun: all that the way back from the provider must fit.
@@ -202,6 +206,12 @@ impl Browser {
 
     /// At once, since what is done next rests on it, and a failure has a page of its own here.
     async fn save(&self, app: &App) -> Result<(), Response> {
+        // Nobody can fill the database by asking for sessions (decision 0028).
+        if self.session.id().is_none()
+            && let Some(seconds) = app.limits.count_session(self.source)
+        {
+            return Err(too_many(app, seconds));
+        }
         self.session.save().await.map_err(|error| unavailable(app, &error.to_string()))
     }
 }
@@ -211,7 +221,8 @@ impl FromRequestParts<Arc<App>> for Browser {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
         let session = Session::from_request_parts(parts, app).await;
-        session.map(|session| Self { session }).map_err(|(_, problem)| unavailable(app, problem))
+        let source = parts.extensions.get::<Received>().and_then(|received| received.source);
+        session.map(|session| Self { session, source }).map_err(|(_, problem)| unavailable(app, problem))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::domain::client::{Assurance, ClientEntry};
 use crate::domain::names::is_unseen;
+use crate::domain::redirect_uri;
 use crate::domain::registry::Registry;
 use url::Url;
 
@@ -30,7 +31,8 @@ impl Who {
     /// The client as people of this organisation should see it.
     pub(super) fn of(entry: &ClientEntry, registry: &Registry, organisation: &str) -> Self {
         let client = &entry.client;
-        let imitates = registry.imitated_by(client, entry.assurance).map(|name| shown(name, NAME_CHARACTERS));
+        let imitates =
+            registry.imitated_by(client, entry.assurance, organisation).map(|name| shown(name, NAME_CHARACTERS));
         let name = shown(&client.name, NAME_CHARACTERS);
         // What is shown in quotation marks cannot end them.
         let quoted = name.replace(QUOTATION_MARKS, "'");
@@ -124,9 +126,9 @@ pub(super) struct Destination {
 
 impl Destination {
     /// Of a redirect URI.
-    pub(super) fn of(redirect_uri: &str) -> Self {
+    pub(super) fn of(uri: &str) -> Self {
         let place = |text: &str, place: String, is_here| Self { text: text.to_owned(), place, is_here };
-        let Ok(url) = Url::parse(redirect_uri) else {
+        let Ok(url) = Url::parse(uri) else {
             return place("an unknown place", String::new(), false);
         };
         let host = || url.host_str().unwrap_or_default().to_owned();
@@ -135,6 +137,7 @@ impl Destination {
                 let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
                 place("a program on this computer", format!("{}{port}", host()), true)
             }
+            _ if redirect_uri::hands_on(uri) => place("a program on this device, by way of", host(), true),
             "http" | "https" => place("the website", host(), false),
             scheme => place("the program on this device that opens", format!("{}:", shown(scheme, 40)), false),
         }
@@ -180,6 +183,8 @@ mod tests {
         };
         let expected = |text: &str, place: &str, is_here| (text.to_owned(), place.to_owned(), is_here);
         assert_eq!(of("https://claude.ai/api/callback"), expected("the website", "claude.ai", false));
+        let by_way = expected("a program on this device, by way of", "vscode.dev", true);
+        assert_eq!(of("https://vscode.dev/redirect"), by_way);
         assert_eq!(of("http://localhost:3334/x"), expected("a program on this computer", "localhost:3334", true));
         assert_eq!(of("http://[::1]:1/"), expected("a program on this computer", "[::1]:1", true));
         let cursor = expected("the program on this device that opens", "cursor:", false);

@@ -116,6 +116,7 @@ fn consents_for_everyone(client: &Client, given: Vec<&Consent>, now: i64) -> Vec
             revoked_at: None,
             paused_at: None,
             fingerprint: None,
+            redirect_uri: None,
         })
     }));
     changes

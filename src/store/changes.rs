@@ -55,8 +55,9 @@ const REVOKE_EARLIER_FOR_EVERYONE: &str = "UPDATE consent SET revoked_at = $3
     WHERE user_id IS NULL AND client_id = $1 AND resource_id = $2
     AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3)";
 const GRANT_CONSENT: &str = "INSERT INTO consent
-    (id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at, paused_at, fingerprint)
-    SELECT $1, $2, known.id, resource.id, $5, $6, $7, $8, $9, $10, $11
+    (id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at, paused_at, fingerprint,
+    redirect_uri)
+    SELECT $1, $2, known.id, resource.id, $5, $6, $7, $8, $9, $10, $11, $12
     FROM (SELECT id FROM client WHERE id = $3 UNION SELECT id FROM dynamic_client WHERE id = $3) AS known, resource
     WHERE resource.id = $4";
 const NARROW_CONSENT: &str = "UPDATE consent SET scopes = $3 WHERE id = $1 AND scopes = $2 AND revoked_at IS NULL";
@@ -228,6 +229,7 @@ fn grant_consent(consent: &Consent, now: i64) -> Vec<Step> {
         consent.revoked_at.into(),
         consent.paused_at.into(),
         consent.fingerprint.clone().into(),
+        consent.redirect_uri.clone().into(),
     ];
     vec![
         revoke_earlier,

@@ -9,36 +9,36 @@ use crate::domain::names::{ClientId, UserId};
 // everyone are looked for by themselves: with an OR, a planner without statistics reads the whole table.
 const CONSENTS_OF: &str =
     "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
-    paused_at, fingerprint
+    paused_at, fingerprint, redirect_uri
     FROM consent WHERE user_id = $1 AND revoked_at IS NULL
     UNION ALL
     SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
-    paused_at, fingerprint
+    paused_at, fingerprint, redirect_uri
     FROM consent WHERE user_id IS NULL AND revoked_at IS NULL
     UNION ALL
     SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
-    paused_at, fingerprint FROM (
+    paused_at, fingerprint, redirect_uri FROM (
         SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
-    paused_at, fingerprint
+    paused_at, fingerprint, redirect_uri
         FROM consent WHERE user_id = $1 AND revoked_at IS NOT NULL
         ORDER BY revoked_at DESC, id DESC LIMIT 100
     ) AS taken_back
     UNION ALL
     SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
-    paused_at, fingerprint FROM (
+    paused_at, fingerprint, redirect_uri FROM (
         SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
-    paused_at, fingerprint
+    paused_at, fingerprint, redirect_uri
         FROM consent WHERE user_id IS NULL AND revoked_at IS NOT NULL
         ORDER BY revoked_at DESC, id DESC LIMIT 100
     ) AS taken_back_for_everyone
     ORDER BY granted_at DESC, id DESC";
 const LIST_CONSENTS: &str =
     "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
-    paused_at, fingerprint
+    paused_at, fingerprint, redirect_uri
     FROM consent WHERE TRUE";
 const FIND_CONSENT: &str =
     "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
-    paused_at, fingerprint
+    paused_at, fingerprint, redirect_uri
     FROM consent WHERE id = $1";
 const INSERT_REQUEST: &str = "INSERT INTO consent_request
     (handle_digest, user_id, client_id, resource_id, scopes, created_at, expires_at, behind)
@@ -132,6 +132,7 @@ struct ConsentRow {
     revoked_at: Option<i64>,
     paused_at: Option<i64>,
     fingerprint: Option<String>,
+    redirect_uri: Option<String>,
 }
 
 impl TryFrom<ConsentRow> for Consent {
@@ -151,6 +152,7 @@ impl TryFrom<ConsentRow> for Consent {
             revoked_at: row.revoked_at,
             paused_at: row.paused_at,
             fingerprint: row.fingerprint,
+            redirect_uri: row.redirect_uri,
         })
     }
 }

@@ -46,7 +46,7 @@ impl Asked {
     }
 
     fn parties<'a>(&'a self, user: &'a SignIn, handle: Option<&'a str>) -> Parties<'a> {
-        Parties { user, client: &self.client, resource: &self.resource, handle }
+        Parties { user, client: &self.client, resource: &self.resource, redirect_uri: None, handle }
     }
 }
 

@@ -60,6 +60,7 @@ async fn consent(store: &Store, client: &str, expires_at: Option<i64>) -> String
         revoked_at: None,
         paused_at: None,
         fingerprint: None,
+        redirect_uri: None,
     };
     let id = consent.id.clone();
     change(store, Change::GrantConsent(consent)).await.unwrap();

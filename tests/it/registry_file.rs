@@ -328,6 +328,7 @@ id = 'r'
 audience = 'https://r.example'
 name = 'R'
 token_lifetime_seconds = 7200
+connector_token_lifetime_seconds = 300
 [[resource.scope]]
 name = 's'
 description = 'S'
@@ -375,15 +376,16 @@ file = 'x.cedar'
     registry.toml:11: identity provider a: `audiences` is empty: no token would be accepted
     registry.toml:16: identity provider b: `issuer` must use https; http on loopback needs allow_private_addresses = true
     registry.toml:23: resource r: `token_lifetime_seconds` is from 60 to 3600, and not 7200
-    registry.toml:29: resource r: scope s has both `roles` and `policy`: a policy can test roles
-    registry.toml:30: resource r: scope s is there twice
-    registry.toml:39: client public: authentication = "none" cannot be with the grant token_exchange
-    registry.toml:39: client public: the grant authorization_code needs `redirect_uris`
-    registry.toml:44: client keys: private_key_jwt needs `jwks` or `jwks_uri`
-    registry.toml:46: client keys: redirect URI "https://a.example/#x" has a fragment
-    registry.toml:51: client secret: `jwks` and `jwks_uri` are for authentication = "private_key_jwt" only
-    registry.toml:54: client secret: `may_act_for` names the client itself
-    registry.toml:56: policy both needs `cedar` or `file`, one of them
+    registry.toml:24: resource r: `connector_token_lifetime_seconds` is from 900 to 3600, and not 300
+    registry.toml:30: resource r: scope s has both `roles` and `policy`: a policy can test roles
+    registry.toml:31: resource r: scope s is there twice
+    registry.toml:40: client public: authentication = "none" cannot be with the grant token_exchange
+    registry.toml:40: client public: the grant authorization_code needs `redirect_uris`
+    registry.toml:45: client keys: private_key_jwt needs `jwks` or `jwks_uri`
+    registry.toml:47: client keys: redirect URI "https://a.example/#x" has a fragment
+    registry.toml:52: client secret: `jwks` and `jwks_uri` are for authentication = "private_key_jwt" only
+    registry.toml:55: client secret: `may_act_for` names the client itself
+    registry.toml:57: policy both needs `cedar` or `file`, one of them
     "#);
 }
 

@@ -182,6 +182,7 @@ impl TestServer {
             revoked_at: None,
             paused_at: None,
             fingerprint: None,
+            redirect_uri: None,
         };
         let id = consent.id.clone();
         self.change(&[Change::GrantConsent(consent)]).await;

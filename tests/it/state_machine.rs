@@ -155,6 +155,7 @@ impl<'a> World<'a> {
             revoked_at: None,
             paused_at: None,
             fingerprint: None,
+            redirect_uri: None,
         };
         self.server.change(&[Change::GrantConsent(consent)]).await;
         for earlier in &mut self.model.agreements {

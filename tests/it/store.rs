@@ -74,6 +74,7 @@ fn consent(id: &str, user: Option<&str>, client: &str, resource: &str) -> Consen
         revoked_at: None,
         paused_at: None,
         fingerprint: None,
+        redirect_uri: None,
     }
 }
 

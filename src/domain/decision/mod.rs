@@ -31,6 +31,7 @@ use super::scope::{Scope, ScopeSet};
 use super::subject::{ActorToken, Subject};
 use super::target::{RequestedTargets, Target};
 use super::user::{User, UserAttributes};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// All that a decision depends on.
@@ -140,7 +141,7 @@ pub struct Refusal {
 }
 
 /// How the user must have signed in for a backend (RFC 9470 §3).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignInNeeded {
     /// One of these; empty if any will do.
     pub acr_values: Vec<String>,

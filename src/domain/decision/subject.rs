@@ -6,6 +6,7 @@ use super::{Delegation, Gate, GrantedSubject, Question, ReasonCode, Refusal, Tra
 use crate::domain::client::ClientEntry;
 use crate::domain::consent::Consent;
 use crate::domain::delegation::{ActChain, Actor};
+use crate::domain::dynamic_client::OWN_ID_STARTS;
 use crate::domain::identity_provider::{IdentityProvider, SubjectTokenRule};
 use crate::domain::names::{IdpId, UserId};
 use crate::domain::subject::{OwnToken, Subject, SubjectIssuer};
@@ -118,10 +119,15 @@ fn registered<'a>(question: &Question<'a>, id: &IdpId) -> Result<&'a IdentityPro
 
 /// A user must never be taken for a client nor the other way round (RFC 9700 §4.15).
 fn is_no_client(question: &Question<'_>, user: &UserId) -> Result<(), Refusal> {
-    match question.client_by_name(user.as_str()) {
-        Some(_) => Err(Refusal::new(ReasonCode::UserUnknown, format!("{user} is the id of a client"))),
-        None => Ok(()),
+    let refused = |why: &str| Err(Refusal::new(ReasonCode::UserUnknown, format!("{user} {why}")));
+    if question.client_by_name(user.as_str()).is_some() {
+        return refused("is the id of a client");
     }
+    // A sole provider may have users without a prefix; a client could register itself later.
+    if OWN_ID_STARTS.iter().any(|start| user.as_str().starts_with(start)) {
+        return refused("begins as the ids of clients do that nobody registered");
+    }
+    Ok(())
 }
 
 /// The user of our own token, by what we remember: still vouched for, and every consent on the way still holds.

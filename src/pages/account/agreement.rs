@@ -4,8 +4,9 @@ use super::held::{self, Held};
 use super::signed_in;
 use crate::app::App;
 use crate::domain::grant_family::GrantFamily;
-use crate::domain::names::UserId;
-use crate::domain::resource::Access;
+use crate::domain::names::{ResourceId, UserId};
+use crate::domain::registry::Registry;
+use crate::domain::resource::{Access, Resource};
 use crate::domain::sign_in::SignIn;
 use crate::grants::Received;
 use crate::grants::consent::{Amendment, amend};
@@ -14,7 +15,7 @@ use crate::pages::form;
 use crate::pages::layout::{Frame, page, see_other};
 use crate::pages::posted::Posted;
 use crate::pages::session::Browser;
-use crate::pages::who::shown_account;
+use crate::pages::who::{shown, shown_account};
 use askama::Template;
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -62,8 +63,12 @@ struct EndPage<'a> {
     held: Held,
     /// How many connections that renew themselves end with it.
     connections: usize,
+    /// From which backend to which other what it asks for can be passed on.
+    passed_on: Vec<(String, String)>,
     /// Where else the same client goes on acting.
     others: Vec<String>,
+    /// Who may go on acting at those backends if another app asks: client and backend.
+    followers: Vec<(String, String)>,
     form: String,
 }
 
@@ -87,6 +92,15 @@ pub(in crate::pages) async fn preview_end(
     let all = held::by(&app, &user).await?;
     let is_other = |other: &&Held| other.client_id == held.client_id && other.consent.id != held.consent.id;
     let others = all.iter().filter(is_other).map(|other| other.resource_name.clone()).collect();
+    let snapshot = app.snapshot();
+    let edges = onward(&snapshot.registry, &held.consent.resource);
+    let name = |resource: &Resource| shown(&resource.name, 60);
+    let passed_on = edges.iter().map(|(from, to)| (name(from), name(to))).collect();
+    let is_follower = |other: &&Held| {
+        edges.iter().any(|(from, to)| from.clients.contains(&other.consent.client) && to.id == other.consent.resource)
+    };
+    let followers = all.iter().filter(is_follower);
+    let followers = followers.map(|other| (other.who.in_text(), other.resource_name.clone())).collect();
     let families = app.store.families_of(&user.user, app.clock.now()).await;
     let families = families.map_err(|cause| unavailable(&app, &cause.to_string()))?;
     let is_of_it =
@@ -95,7 +109,23 @@ pub(in crate::pages) async fn preview_end(
     let account = shown_account(user.account());
     let frame = Frame::of(&app).with_account(&account);
     let form = seal(&app, &browser, &user, &held).await?;
-    Ok(page(StatusCode::OK, EndPage { frame, held, connections, others, form }.render()))
+    Ok(page(StatusCode::OK, EndPage { frame, held, connections, passed_on, others, followers, form }.render()))
+}
+
+/// The ways on from a backend along which its tokens may be exchanged, and those from where they lead, each once.
+fn onward<'r>(registry: &'r Registry, start: &ResourceId) -> Vec<(&'r Resource, &'r Resource)> {
+    let mut ways: Vec<(&Resource, &Resource)> = Vec::new();
+    let mut waiting: Vec<&Resource> = registry.resource(start).map(AsRef::as_ref).into_iter().collect();
+    while let Some(from) = waiting.pop() {
+        let targets = from.may_exchange_to.iter().filter_map(|id| registry.resource(id));
+        for to in targets.map(AsRef::as_ref).filter(|to: &&Resource| to.id != from.id) {
+            if !ways.iter().any(|(known, next)| known.id == from.id && next.id == to.id) {
+                ways.push((from, to));
+                waiting.push(to);
+            }
+        }
+    }
+    ways
 }
 
 /// `POST /account/agreements/{id}`: `do` is `narrow`, `shorten`, `pause`, `resume` or `end`.
@@ -197,4 +227,34 @@ async fn own(app: &App, browser: &Browser, id: &str) -> Result<(SignIn, Held), R
 fn gone(app: &App, status: StatusCode) -> Response {
     let text = "It has ended, was taken back, or is not yours. Your page shows what counts now.";
     error_with_link(app, status, "This agreement is not there", text, ("Back to your page", "/account"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ways_on_are_followed_to_their_end_and_no_circle_is_walked_twice() {
+        let resource = |id: &str, next: &[&str]| -> Resource {
+            let declared = serde_json::json!({
+                "id": id, "audience": format!("https://{id}.example"), "name": id, "may_exchange_to": next,
+            });
+            serde_json::from_value(declared).unwrap()
+        };
+        let resources = vec![
+            resource("a", &["b", "c"]),
+            resource("b", &["c", "a"]),
+            resource("c", &["c"]),
+            resource("apart", &["a"]),
+        ];
+        let registry = Registry::new(Vec::new(), resources, Vec::new(), Vec::new(), std::collections::HashSet::new());
+        let ways = |start: &str| {
+            let ways = onward(&registry, &start.parse().unwrap());
+            let mut ways: Vec<String> = ways.iter().map(|(from, to)| format!("{}-{}", from.id, to.id)).collect();
+            ways.sort();
+            ways
+        };
+        assert_eq!(ways("a"), ["a-b", "a-c", "b-a", "b-c"]);
+        assert!(ways("c").is_empty() && ways("nothing").is_empty());
+    }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::sync::Arc;
 
-/// The most events in one file; a narrower time gets the others.
+/// The most events in one file, as the page says; a narrower time gets the others.
 const MOST: usize = 10_000;
 
 /// What of an event is the user's: not what is written for operators.

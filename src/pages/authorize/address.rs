@@ -40,7 +40,7 @@ impl Way<'_> {
             Err(ResolveError::Refused(refusal)) => return Err(self.page_of(Some(&id), &refusal).await),
             Err(ResolveError::Unavailable(cause)) => return Err(unavailable(self.app, &cause.to_string())),
         };
-        match ReturnAddress::read(&entry, form) {
+        match ReturnAddress::read(&entry, form, &self.app.config.registration) {
             Ok(address) => Ok(address),
             Err(refusal) => Err(self.page_of(Some(&id), &refusal).await),
         }

@@ -82,7 +82,7 @@ impl Way<'_> {
                 let target = self.code(&request, &authorizing).await?;
                 return Ok(self.leave(&request.client, &target, Some(Said::Allowed)));
             }
-            Outlook::Refused(decision) => return self.refused(&request, &user, &authorizing, *decision).await,
+            Outlook::Refused(decision) => return self.refused(&request, &authorizing, *decision).await,
         };
         let Target::Resource(resource) = &granted.target else {
             return Err(unavailable(self.app, "an authorization for no backend"));
@@ -94,7 +94,13 @@ impl Way<'_> {
             Ok(choice) => choice,
             Err(problem) => return self.ask(&request, &user, &granted, Some(Again { problem, posted })).await,
         };
-        let parties = Parties { user: &user, client: &request.client, resource, handle: None };
+        let parties = Parties {
+            user: &user,
+            client: &request.client,
+            resource,
+            redirect_uri: Some(&request.redirect_uri),
+            handle: None,
+        };
         let failed = |failure: Failure| failed(self.app, &failure);
         if !choice.allow {
             refuse(self.app, self.received, &parties, granted.scopes.clone()).await.map_err(failed)?;

@@ -3,7 +3,7 @@
 use super::super::connect::{Connect, connect_page};
 use super::super::error::failed;
 use super::super::{form, login};
-use super::{CONNECT, TICKET, Way, continue_path};
+use super::{AboutConnect, CONNECT, TICKET, Ticket, Way, continue_path};
 use crate::domain::client::Assurance;
 use crate::domain::decision::{ReasonCode, Refusal, SignInNeeded};
 use crate::domain::resource::{Resource, ResourceScope};
@@ -18,17 +18,17 @@ impl Way<'_> {
     pub(super) async fn sign_in_first(
         &self,
         request: &AuthorizationRequest,
-        is_signed_in: bool,
         needed: Option<&SignInNeeded>,
     ) -> Result<Response, Response> {
         if request.prompt.none {
             let refusal = Refusal::new(ReasonCode::SignInRequired, "prompt=none, and the user would have to sign in");
             return Ok(self.answer_early(&request.return_address(), refusal).await);
         }
-        if request.client.assurance == Assurance::Vetted || is_signed_in {
+        if request.client.assurance == Assurance::Vetted {
             return Ok(self.to_provider(request, needed).await);
         }
-        let form = form::seal(self.app, self.browser, CONNECT, &self.ticket).await?;
+        let about = AboutConnect { ticket: self.ticket.clone(), needed: needed.cloned() };
+        let form = form::seal(self.app, self.browser, CONNECT, &about).await?;
         let snapshot = self.app.snapshot();
         let mut providers = snapshot.registry.identity_providers().filter(|idp| idp.login.is_some());
         let only = providers.next().filter(|_| providers.next().is_none());
@@ -64,7 +64,8 @@ impl Way<'_> {
     }
 
     pub(super) fn wish(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> login::LoginWish {
-        let ticket = serde_json::to_string(&self.ticket).expect("a ticket has only texts and numbers");
+        let ticket = Ticket { stepped_up: self.ticket.stepped_up || needed.is_some(), ..self.ticket.clone() };
+        let ticket = serde_json::to_string(&ticket).expect("a ticket has only texts and numbers");
         let max_age = [request.max_age, needed.and_then(|needed| needed.max_age)].into_iter().flatten().min();
         let wanted = needed.map(|needed| needed.acr_values.join(" ")).filter(|values| !values.is_empty());
         login::LoginWish {
@@ -79,7 +80,7 @@ impl Way<'_> {
         }
     }
 
-    pub(super) async fn connected(&self, allowed: bool) -> Result<Response, Response> {
+    pub(super) async fn connected(&self, allowed: bool, needed: Option<&SignInNeeded>) -> Result<Response, Response> {
         let request = self.request().await?;
         if !allowed {
             let refusal = Refusal::new(ReasonCode::ConsentDenied, "the user did not want to sign in for this app");
@@ -89,7 +90,7 @@ impl Way<'_> {
                 .map_err(|failure| failed(self.app, &failure))?;
             return Ok(self.denied(&request, &refusal));
         }
-        Ok(self.to_provider(&request, None).await)
+        Ok(self.to_provider(&request, needed).await)
     }
 
     /// Nobody signed in, and the app hears so.

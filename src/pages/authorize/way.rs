@@ -23,7 +23,7 @@ impl Way<'_> {
         let user = self.browser.signed_in(self.app).await?;
         let user = match user {
             Some(user) if self.is_good_enough(&request, &user) => user,
-            other => return self.sign_in_first(&request, other.is_some(), None).await,
+            _ => return self.sign_in_first(&request, None).await,
         };
         let authorizing = Authorizing::new(self.app, self.received, &request, &user);
         match authorizing.outlook().await.map_err(|failure| failed(self.app, &failure))? {
@@ -31,7 +31,7 @@ impl Way<'_> {
                 let target = self.code(&request, &authorizing).await?;
                 Ok(see_other(&target))
             }
-            Outlook::Refused(decision) => self.refused(&request, &user, &authorizing, *decision).await,
+            Outlook::Refused(decision) => self.refused(&request, &authorizing, *decision).await,
             Outlook::Ask(_) if request.prompt.none => {
                 let refusal = Refusal::new(ReasonCode::PageRequired, "the user would have to be asked");
                 self.refuse(&request, &authorizing, Decision::refused_early(refusal)).await
@@ -75,7 +75,7 @@ impl Way<'_> {
         match authorizing.code().await {
             Ok(code) => Ok(address.with(&self.app.config.issuer, &[("code", &code)])),
             Err(Failure::Refused { refusal, .. }) => Err(self.back_with_error(&address, &refusal)),
-            Err(failure @ Failure::Unavailable(_)) => Err(failed(self.app, &failure)),
+            Err(failure @ (Failure::Unavailable(_) | Failure::TooMany(_))) => Err(failed(self.app, &failure)),
         }
     }
 
@@ -83,13 +83,12 @@ impl Way<'_> {
     pub(super) async fn refused(
         &self,
         request: &AuthorizationRequest,
-        user: &SignIn,
         authorizing: &Authorizing<'_>,
         decision: Decision,
     ) -> Result<Response, Response> {
         let needed = decision.outcome.as_ref().err().and_then(|refusal| refusal.sign_in.clone());
         match needed {
-            Some(needed) if !self.is_answered => self.sign_in_first(request, true, Some(&needed)).await,
+            Some(needed) if !self.is_answered => self.sign_in_first(request, Some(&needed)).await,
             Some(_) => {
                 let mut decision = decision;
                 let detail = "the user signed in again, and still not as the backend wants it";

@@ -95,7 +95,6 @@ login = { client_id = "procura", client_secret_env = "CORP_SECRET", scopes = ["o
 id = "records"
 audience = "${mcp}"
 name = "Health records"
-token_lifetime_seconds = 900
 open_to = ["domain", "self_asserted"]
 may_exchange_to = ["models"]
 clients = ["records-mcp"]

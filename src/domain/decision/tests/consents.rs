@@ -19,6 +19,7 @@ fn for_everyone() -> Consent {
         revoked_at: None,
         paused_at: None,
         fingerprint: None,
+        redirect_uri: None,
     }
 }
 

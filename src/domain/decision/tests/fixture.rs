@@ -189,6 +189,7 @@ impl World {
                 revoked_at: None,
                 paused_at: None,
                 fingerprint: None,
+                redirect_uri: None,
             })
         });
         Self {
