@@ -38,6 +38,15 @@ pub(super) fn times(count: i64) -> String {
 /// Why an app got nothing, as its user understands it.
 pub(super) fn why(reason: ReasonCode) -> &'static str {
     match reason.gate() {
+        _ if reason == ReasonCode::ConsentDenied => "You said no.",
+        _ if [ReasonCode::SignInRequired, ReasonCode::PageRequired].contains(&reason) => {
+            "It wanted an answer without asking you, and you had to be asked."
+        }
+        _ if [ReasonCode::SignInTooWeak, ReasonCode::SignInTooOld, ReasonCode::SignInInsufficient]
+            .contains(&reason) =>
+        {
+            "What it asked for needs a stronger or newer sign-in than yours."
+        }
         Gate::Consent if reason == ReasonCode::ConsentExpired => "What you had allowed has ended.",
         Gate::Consent if reason == ReasonCode::ConsentRevoked => "You had taken it back.",
         Gate::Consent if reason == ReasonCode::ConsentPaused => "You had paused it.",

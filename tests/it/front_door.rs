@@ -69,7 +69,9 @@ macro_rules! on_both {
     };
 }
 
+mod sign_in;
 mod standing;
+mod strangers;
 mod ways;
 
 /// A request that is in order, with changes; an empty value takes a parameter out.

@@ -88,7 +88,7 @@ impl Way<'_> {
     ) -> Result<Response, Response> {
         let needed = decision.outcome.as_ref().err().and_then(|refusal| refusal.sign_in.clone());
         match needed {
-            Some(needed) if !self.is_answered => self.sign_in_first(request, Some(&needed)).await,
+            Some(needed) if !self.ticket.stepped_up => self.sign_in_first(request, Some(&needed)).await,
             Some(_) => {
                 let mut decision = decision;
                 let detail = "the user signed in again, and still not as the backend wants it";

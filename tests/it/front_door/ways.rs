@@ -84,46 +84,111 @@ async fn a_request_for_no_backend_is_for_the_only_one_or_the_default() {
 }
 
 #[tokio::test]
-async fn strangers_with_bad_requests_wait_and_fill_no_disk() {
-    let variables = [("PROCURA_LIMITS__FAILED_AUTHENTICATIONS_PER_MINUTE", "3")];
-    let wrong = request(&[("response_type", "token")]);
-    let unknown = request(&[("request_uri", "urn:ietf:params:oauth:request_uri:x")]);
-    let silent = request(&[("prompt", "none")]);
-    for (path, status) in [(wrong.as_str(), 303), (unknown.as_str(), 400)] {
-        let server = TestServer::configured(Kind::Sqlite, &variables).await;
-        let door = FrontDoor { server, idp: crate::issuer::TestIssuer::start().await };
-        door.server.apply(&format!("{}{REGISTRY}", provider("corp", &door.idp, LOGIN, CLAIMS))).await;
-        let mut browser = Browser::default();
-        for _ in 0..9 {
-            let answer = browser.get(door.router(), &silent).await;
-            assert_eq!(query(&location(&answer))["error"], "login_required", "who is not signed in did nothing wrong");
-        }
-        for _ in 0..3 {
-            assert_eq!(browser.get(door.router(), path).await.status.as_u16(), status, "{path}");
-        }
-        let slowed = browser.get(door.router(), path).await;
-        assert_eq!(slowed.status, 429, "{path}: {}", slowed.text);
-        assert!(slowed.header("retry-after").parse::<u64>().unwrap() > 0);
-        let events = door.server.app.store.events_of_request(slowed.request_id()).await.unwrap();
-        assert_eq!(events, [], "{path}");
+async fn a52_another_address_of_the_same_client_is_another_place() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    let second = "https://mirror.example.net/callback";
+    let corp = provider("corp", &desk.door.idp, LOGIN, CLAIMS);
+    let two = REGISTRY.replacen(
+        "redirect_uris = [\"https://desk.example.com/callback\",",
+        &format!(
+            "redirect_uris = [\"{second}\", \"https://vscode.dev/redirect\", \"https://desk.example.com/callback\","
+        ),
+        1,
+    );
+    desk.door.server.apply(&format!("{corp}{two}")).await;
+    desk.code().await;
+    assert!(query(&location(&desk.get(&request(&[])).await)).contains_key("code"));
+    assert_eq!(desk.get(&request(&[("redirect_uri", second)])).await.status, 200, "the user is asked");
+    desk.allowed(&[("redirect_uri", second)]).await;
+    assert!(query(&location(&desk.get(&request(&[("redirect_uri", second)])).await)).contains_key("code"));
+    // A page that hands the code on to any program is never silent (rule NA-04).
+    let hands_on = [("redirect_uri", "https://vscode.dev/redirect")];
+    desk.allowed(&hands_on).await;
+    let page = desk.get(&request(&hands_on)).await;
+    assert!(page.status == 200 && page.text.contains("a program on this device, by way of"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn no_code_goes_to_a_denied_host_however_the_client_is_known() {
+    let variables = [("PROCURA_REGISTRATION__DENY", "desk.example.com")];
+    let server = TestServer::configured(Kind::Sqlite, &variables).await;
+    let door = FrontDoor { server, idp: crate::issuer::TestIssuer::start().await };
+    door.server.apply(&format!("{}{REGISTRY}", provider("corp", &door.idp, LOGIN, CLAIMS))).await;
+    for wish in [request(&[]), request(&[("code_challenge", "")])] {
+        let answer = Browser::default().get(door.router(), &wish).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (400, ""));
+        assert_eq!(door.server.event(&answer).await.reason, ReasonCode::RedirectUriInvalid.as_str());
     }
 }
 
 #[tokio::test]
-async fn strangers_at_the_endpoints_for_clients_wait_and_fill_no_disk() {
-    for path in ["/par", "/revoke", "/introspect"] {
-        let variables = [("PROCURA_LIMITS__FAILED_AUTHENTICATIONS_PER_MINUTE", "3")];
-        let server = TestServer::configured(Kind::Sqlite, &variables).await;
-        // Two ways to say who one is.
-        let form = [("client_assertion", "x"), ("client_secret", "y"), ("client_id", "z")];
-        let ask = async || Browser::default().post_from(&server.router, path, &form, &[]).await;
-        for _ in 0..3 {
-            let answer = ask().await;
-            assert!(answer.status == 400 || answer.status == 401, "{path}: {} {}", answer.status, answer.text);
-        }
-        let slowed = ask().await;
-        assert_eq!(slowed.status, 429, "{path}: {}", slowed.text);
-        let events = server.app.store.events_of_request(slowed.request_id()).await.unwrap();
-        assert_eq!(events, [], "{path}");
+async fn a_request_that_would_not_fit_into_the_way_back_is_refused_before_anybody_signs_in() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    // Within the limit of a state, but not of a request once it is encoded.
+    let state = "\u{e9}".repeat(2000);
+    let answer = desk.get(&request(&[("state", &state)])).await;
+    let sent = query(&location(&answer));
+    assert_eq!((sent["error"].as_str(), &sent["state"]), ("invalid_request", &state));
+    // What is within it comes back whole from the provider.
+    let state = "s".repeat(4096);
+    let asked = location(&desk.get(&request(&[("state", &state), ("prompt", "login")])).await);
+    let said = desk.door.alice(&asked, json!({}));
+    let on = location(&desk.get(&desk.door.way_back(&asked, &said, "")).await);
+    let on = format!("{}?{}", on.path(), on.query().unwrap_or_default());
+    assert!(on.len() < 8192, "{}", on.len());
+    let page = desk.get(&on).await;
+    assert_eq!(query(&leads_to(&desk.answer(&page, "deny").await))["state"], state);
+}
+
+#[tokio::test]
+async fn a_client_hears_at_once_what_is_wrong_with_a_request_that_it_pushes() {
+    let desk = Desk::new(Kind::Sqlite).await;
+    for (resource, error) in
+        [("https://elsewhere.example.com", "invalid_target"), ("https://records.example.com/mcp#x", "invalid_target")]
+    {
+        let pushed = request(&[("resource", resource)]).strip_prefix("/authorize?").unwrap().to_owned();
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(pushed.as_bytes()).into_owned().collect();
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let answer = Browser::default().post_from(desk.door.router(), "/par", &pairs, &[]).await;
+        assert_eq!((answer.status.as_u16(), answer.json()["error"].as_str()), (400, Some(error)), "{resource}");
     }
+}
+
+#[tokio::test]
+async fn offline_access_gets_a_refresh_token_for_an_app_that_nobody_registered() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    let open =
+        REGISTRY.replacen("name = \"Health records\"", "name = \"Health records\"\nopen_to = [\"self_asserted\"]", 1);
+    desk.door.server.apply(&format!("{}{open}", provider("corp", &desk.door.idp, LOGIN, CLAIMS))).await;
+    let body = json!({"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"});
+    let registered = crate::registration::register(&desk.door.server, &body).await;
+    assert_eq!(registered.json()["grant_types"], json!(["authorization_code"]), "the default (RFC 7591)");
+    let id = registered.json()["client_id"].as_str().unwrap().to_owned();
+    for (scope, granted) in
+        [("records.read offline_access", "offline_access records.read"), ("records.read openid", "openid records.read")]
+    {
+        let sent = desk.allowed(&[("client_id", &id), ("scope", scope)]).await;
+        let answer = desk.redeem(&sent["code"], &[("client_id", &id)]).await;
+        assert_eq!(answer.json()["scope"], granted, "{}", answer.text);
+        let token = answer.json()["refresh_token"].as_str().map(str::to_owned);
+        assert_eq!(token.is_some(), scope.contains("offline"), "{}", answer.text);
+        if let Some(token) = token {
+            let renewed = desk.refresh(&token, &[("client_id", &id)]).await;
+            assert_eq!((renewed.status.as_u16(), renewed.json()["scope"].as_str()), (200, Some(granted)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_paused_a_client_is_told_so_and_led_to_where_it_can_go_on() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    desk.code().await;
+    let consents = desk.door.server.app.store.list_consents(Some("corp|alice"), None, true, 0).await.unwrap();
+    desk.door.server.change(&[procura::domain::change::Change::PauseConsent(consents[0].id.clone())]).await;
+    let page = desk.get(&request(&[])).await;
+    assert!(page.status == 400 && page.text.contains("You had paused it"), "{}", page.text);
+    assert!(page.text.contains("/account\""), "{}", page.text);
+    // Whoever asks in a frame that nobody sees hears it at once.
+    let silent = desk.get(&request(&[("prompt", "none")])).await;
+    assert_eq!(query(&location(&silent))["error"], "access_denied");
 }
