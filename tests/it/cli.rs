@@ -325,6 +325,34 @@ async fn clients_and_users_are_suspended_and_resumed() {
     assert_eq!(desk.events().await.len(), 5, "each change has its event, and what changes nothing has none");
 }
 
+#[tokio::test]
+async fn what_an_administrator_does_to_a_user_is_recorded_as_about_that_user() {
+    let desk = Desk::furnished();
+    let grant =
+        ["consent", "grant", "--user", "corp|alice", "--client", "assistant", "--resource", "records", "--scope"];
+    let id = desk.json(&[&grant[..], &["records.read"]].concat())["id"].as_str().unwrap().to_owned();
+    desk.ok(&["consent", "revoke", &id]);
+    desk.ok(&["user", "suspend", "corp|alice"]);
+    desk.ok(&["user", "resume", "corp|alice"]);
+    let told: Vec<(String, Option<String>, Option<String>)> = desk
+        .events()
+        .await
+        .into_iter()
+        .filter(|event| event.subject_sub() == Some("corp|alice"))
+        .map(|event| (event.reason.clone(), event.client.map(String::from), event.resource.map(String::from)))
+        .collect();
+    let (client, resource) = (Some("assistant".to_owned()), Some("records".to_owned()));
+    let expected = [
+        ("user_resumed".to_owned(), None, None),
+        ("user_suspended".to_owned(), None, None),
+        ("consent_revoked".to_owned(), client.clone(), resource.clone()),
+        ("consent_given".to_owned(), client, resource),
+    ];
+    assert_eq!(told, expected);
+    // What is about several, or about nobody, is about no user.
+    assert!(desk.events().await.iter().any(|event| event.subject.is_none() && event.reason == "administration"));
+}
+
 #[test]
 fn a_consent_is_recorded_replaced_and_taken_back() {
     let desk = Desk::furnished();

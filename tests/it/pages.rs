@@ -117,6 +117,9 @@ async fn a_box_that_was_not_on_the_page_counts_for_nothing() {
     let more = [("form", form.as_str()), ("decision", "allow"), ("scope", "records.write"), ("lasts", "day")];
     let answer = asked.post("/consent/first", &more).await;
     assert!(answer.text.contains("Nothing is ticked"), "{}", answer.text);
+    // The page stands as she left it: who untick everything is not led to allow everything.
+    assert!(!answer.text.contains("value=\"records.read\" checked"), "{}", answer.text);
+    assert!(answer.text.contains("value=\"day\" checked"), "{}", answer.text);
     let again = field(&answer, "form");
     assert_ne!(form, again);
     let answer = asked.post("/consent/first", &[&allow(&again)[..], &[("scope", "records.write")]].concat()).await;
@@ -242,4 +245,129 @@ async fn a54_a75_no_page_of_a_user_is_framed_kept_or_read_by_another_site() {
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
         assert!(!answer.text.contains("<script") && !answer.text.contains("style="), "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_agreement_for_everyone_shows_a_user_their_own_uses_and_nobody_elses() {
+    let mut asked = Asked::open().await;
+    let declared =
+        REGISTRY.replace("grants = [\"token_exchange\"]", "grants = [\"token_exchange\"]\nconsent = \"admin\"");
+    asked.door.server.apply(&declared).await;
+    let consents = asked.consents().await;
+    for (sub, times) in [("corp|alice", 2), ("corp|bob", 5)] {
+        for _ in 0..times {
+            let id = procura::secrets::ordered_id("req", NOW * 1000);
+            let (kind, outcome) = (EventKind::TokenExchange, EventOutcome::Granted);
+            let mut event = AuditEvent::new(NOW * 1000, id, kind, outcome, "granted");
+            event.subject =
+                Some(EventSubject { sub: sub.to_owned(), idp: Some("corp".parse().unwrap()), idp_sub: None });
+            event.client = Some("assistant".parse().unwrap());
+            event.resource = Some("records".parse().unwrap());
+            asked.door.server.app.audit.record(event, None).await.unwrap();
+            asked.door.server.app.uses.count(Some(&consents[0].id), NOW);
+        }
+    }
+    let page = asked.get("/account").await;
+    assert!(page.text.contains("The administrator agreed for everyone"), "{}", page.text);
+    assert!(page.text.contains("Used 2 times") && !page.text.contains("7 times"), "{}", page.text);
+}
+
+#[tokio::test]
+async fn what_an_administrator_recorded_of_a_user_is_on_their_page_as_that() {
+    let mut asked = Asked::open().await;
+    let server = &asked.door.server;
+    let consent: Consent = serde_json::from_value(json!({
+        "id": "con_paper", "user": {"one": "corp|alice"}, "client": "assistant", "resource": "records",
+        "scopes": "records.read", "source": "admin", "granted_at": NOW, "expires_at": null, "revoked_at": null,
+    }))
+    .unwrap();
+    let changes = [Change::GrantConsent(consent)];
+    let line = ["+ consent".to_owned()];
+    procura::registry_file::commit(&server.app.store, &changes, &line, &[], None, &server.app.clock).await.unwrap();
+    server.app.refresh().await.unwrap();
+    assert!(asked.get("/account").await.text.contains("The administrator recorded that you agree"));
+    let events = asked.get("/account/events").await.text;
+    assert!(events.contains("An administrator recorded that you allow"), "{events}");
+}
+
+#[tokio::test]
+async fn the_filter_of_events_stays_as_it_was_chosen_and_says_what_it_could_not_read() {
+    let mut asked = Asked::open().await;
+    let id = procura::secrets::ordered_id("req", NOW * 1000);
+    let mut event = AuditEvent::new(NOW * 1000, id, EventKind::TokenExchange, EventOutcome::Granted, "granted");
+    event.subject =
+        Some(EventSubject { sub: "corp|alice".to_owned(), idp: Some("corp".parse().unwrap()), idp_sub: None });
+    event.client = Some("assistant".parse().unwrap());
+    asked.door.server.app.audit.record(event, None).await.unwrap();
+    // Nothing is found, and the app is still the one that was chosen, and can be chosen.
+    for filter in ["client=assistant&from=2030-01-01", "client=assistant&to=2020-01-01"] {
+        let page = asked.get(&format!("/account/events?{filter}")).await.text;
+        assert!(page.contains("Nothing is recorded that fits this filter"), "{filter}: {page}");
+        assert!(page.contains("<option value=\"assistant\" selected>"), "{filter}: {page}");
+        assert!(!page.contains("<svg viewBox=\"0 -20"), "the picture is of the same time: {filter}: {page}");
+    }
+    let page = asked.get("/account/events?to=yesterday").await.text;
+    assert!(page.contains("“yesterday” is not a day") && page.contains("got a pass"), "{page}");
+}
+
+#[tokio::test]
+async fn a_backend_that_asks_for_another_one_is_shown_with_the_app_behind_it() {
+    let mut asked = Asked::open().await;
+    let chain = r#"
+[[resource]]
+id = "models"
+audience = "https://models.example.com/api"
+name = "Language models"
+[[resource.scope]]
+name = "model.use"
+description = "Ask the model"
+access = "read"
+[[client]]
+id = "records-server"
+name = "Health records server"
+authentication = "client_secret_basic"
+grants = ["token_exchange"]
+[client.resources]
+models = ["model.use"]
+"#;
+    asked.door.server.apply(&format!("{REGISTRY}{chain}")).await;
+    let request = ConsentRequest {
+        user: "corp|alice".parse().unwrap(),
+        client: "records-server".parse().unwrap(),
+        resource: "models".parse().unwrap(),
+        scopes: "model.use".parse().unwrap(),
+        behind: vec!["assistant".parse().unwrap()],
+        created_at: NOW,
+        expires_at: NOW + 600,
+        answer: None,
+    };
+    asked.door.server.app.store.insert_consent_request(&digest("chain"), &request).await.unwrap();
+    let page = asked.get("/consent/chain").await.text;
+    assert!(page.contains("It does that for") && page.contains("<bdi>Acme Assistant</bdi>"), "{page}");
+    assert!(!asked.get("/consent/first").await.text.contains("It does that for"));
+}
+
+#[tokio::test]
+async fn a_new_scope_leaves_the_time_of_an_agreement_as_it_was() {
+    let mut asked = Asked::open().await;
+    let form = field(&asked.get("/consent/first").await, "form");
+    let hour = [("form", form.as_str()), ("decision", "allow"), ("scope", "records.read"), ("lasts", "hour")];
+    assert_eq!(asked.post("/consent/first", &hour).await.status, 200);
+    asked.door.server.clock.advance(Duration::from_secs(60));
+    let page = asked.get("/consent/second").await;
+    assert!(page.text.contains("value=\"as_before\" checked"), "{}", page.text);
+    let form = field(&page, "form");
+    let more = [
+        ("form", form.as_str()),
+        ("decision", "allow"),
+        ("scope", "records.read"),
+        ("scope", "records.delete"),
+        ("lasts", "as_before"),
+    ];
+    assert_eq!(asked.post("/consent/second", &more).await.status, 200);
+    let consent = asked.consents().await.into_iter().find(|consent| consent.revoked_at.is_none()).unwrap();
+    assert_eq!(
+        (consent.scopes.to_string().as_str(), consent.expires_at),
+        ("records.delete records.read", Some(NOW + 3600))
+    );
 }

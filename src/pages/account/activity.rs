@@ -146,7 +146,7 @@ async fn page_for(app: &App, user: &SignIn, wanted: &Wanted, now_ms: i64) -> Res
     let older = cut(&mut events);
     let shown_days = chart::Window::of(wanted.from_ms(now_ms), wanted.to_ms(now_ms), now);
     let days = EventFilter {
-        since_ms: Some(shown_days.begins_at_ms()),
+        since_ms: wanted.from_ms(now_ms).max(Some(shown_days.begins_at_ms())),
         until_ms: Some(shown_days.ends_at_ms()),
         ..wanted.filter(user, now_ms, 0)
     };

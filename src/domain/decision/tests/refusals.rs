@@ -169,6 +169,11 @@ refused! {
         |world, _| { world.suspended_users.insert(alice()); };
     a_sub_with_a_line_break_is_no_user => UserUnknown, InvalidRequest, Ask::usual(),
         |_, ask| ask.subject().sub = "alice\nadmin".to_owned();
+    a_user_with_an_id_as_clients_have_that_nobody_registered_is_refused => UserUnknown, InvalidRequest, Ask::usual(),
+        |world, ask| {
+            world.idps[0].subject_prefix = Some(String::new());
+            ask.subject().sub = "dcr_abcdefghijklmnopqrstuv".to_owned();
+        };
     a_user_with_the_id_of_a_client_is_refused => UserUnknown, InvalidRequest, Ask::usual(),
         |world, ask| {
             world.idps[0].subject_prefix = Some(String::new());
