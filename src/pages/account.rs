@@ -23,7 +23,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use held::Held;
+use held::{AgreedBy, Held};
 use std::sync::Arc;
 
 /// What was done, as the page says it after a change.

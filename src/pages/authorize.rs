@@ -112,9 +112,8 @@ pub(super) async fn go_on(
     browser: Browser,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let (sealed, ticket) = match ticket_in(&app, &received, query.as_deref()) {
-        Ok(found) => found,
-        Err(page) => return page,
+    let Some((sealed, ticket)) = ticket_in(&app, &received, query.as_deref()) else {
+        return too_late(&app);
     };
     let is_answered = match browser.signed_in_for(&app, &continue_path(&sealed)).await {
         Ok(is_answered) => is_answered,
@@ -130,9 +129,8 @@ pub(super) async fn stop(
     browser: Browser,
     RawQuery(query): RawQuery,
 ) -> Response {
-    let ticket = match ticket_in(&app, &received, query.as_deref()) {
-        Ok((_, ticket)) => ticket,
-        Err(page) => return page,
+    let Some((_, ticket)) = ticket_in(&app, &received, query.as_deref()) else {
+        return too_late(&app);
     };
     let way = Way { app: &app, received: &received, browser: &browser, ticket, is_answered: false, after_form: false };
     way.stopped().await.unwrap_or_else(|page| page)
@@ -149,12 +147,12 @@ pub(super) fn stop_path(return_to: &str) -> Option<String> {
 }
 
 /// The ticket in a query, sealed and open.
-fn ticket_in(app: &App, received: &Received, query: Option<&str>) -> Result<(String, Ticket), Response> {
+fn ticket_in(app: &App, received: &Received, query: Option<&str>) -> Option<(String, Ticket)> {
     let sealed = single(query.unwrap_or_default().as_bytes(), "ticket").ok().flatten().unwrap_or_default();
     let opened = seal::open_for(&app.secrets_key, TICKET, &sealed);
     let ticket = opened.and_then(|text| serde_json::from_str::<Ticket>(&text).ok());
     let is_live = |ticket: &Ticket| received.now() < ticket.begun_at.saturating_add(REQUEST_SECONDS);
-    ticket.filter(is_live).map(|ticket| (sealed, ticket)).ok_or_else(|| too_late(app))
+    ticket.filter(is_live).map(|ticket| (sealed, ticket))
 }
 
 /// `POST /authorize/connect`: the user lets an app that nobody here vouches for go on to the sign-in, or not.

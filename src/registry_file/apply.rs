@@ -6,6 +6,7 @@ use crate::domain::change::Change;
 use crate::domain::consent::{Consent, ConsentingUser};
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
 use crate::domain::names::{ClientId, ResourceId, UserId};
+use crate::domain::scope::ScopeSet;
 use crate::secrets::random_id;
 use crate::store::{Store, StoreError};
 
@@ -96,12 +97,9 @@ pub async fn commit(
     event.resource = the_one(abouts.iter().map(|about| about.resource));
     let user = the_one(abouts.iter().map(|about| about.user));
     event.subject = user.map(|user| EventSubject { sub: user.as_str().to_owned(), idp: None, idp_sub: None });
-    if let ([only], Some(_)) = (changes, &event.subject) {
-        reason_of(only).clone_into(&mut event.reason);
-        event.granted = match only {
-            Change::GrantConsent(consent) => Some(consent.scopes.clone()),
-            _ => None,
-        };
+    if let ([only], Some(_)) = (abouts.as_slice(), &event.subject) {
+        only.reason.unwrap_or("administration").clone_into(&mut event.reason);
+        event.granted = only.granted.cloned();
     }
     match registry_version {
         Some(version) => store.change_since(version, changes, event, clock.now()).await,
@@ -121,6 +119,9 @@ struct About<'a> {
     user: Option<&'a UserId>,
     client: Option<&'a ClientId>,
     resource: Option<&'a ResourceId>,
+    granted: Option<&'a ScopeSet>,
+    /// What it is to the user, as their own page tells them.
+    reason: Option<&'static str>,
 }
 
 impl<'a> About<'a> {
@@ -129,12 +130,13 @@ impl<'a> About<'a> {
             ConsentingUser::One(user) => Some(user),
             ConsentingUser::Everyone => None,
         };
-        Self { user, client: Some(&consent.client), resource: Some(&consent.resource) }
+        Self { user, client: Some(&consent.client), resource: Some(&consent.resource), ..Self::default() }
     }
 }
 
 /// `consents` are those that the change may name by id.
 fn about<'a>(change: &'a Change, consents: &'a [Consent]) -> About<'a> {
+    let of = |id: &str| consents.iter().find(|consent| consent.id == id).map(About::consent).unwrap_or_default();
     match change {
         Change::PutClient(client, _) => About { client: Some(&client.id), ..About::default() },
         Change::RemoveClient(id) | Change::SuspendClient(id) | Change::ResumeClient(id) => {
@@ -143,30 +145,21 @@ fn about<'a>(change: &'a Change, consents: &'a [Consent]) -> About<'a> {
         Change::AddSecret(secret) => About { client: Some(&secret.client), ..About::default() },
         Change::PutResource(resource) => About { resource: Some(&resource.id), ..About::default() },
         Change::RemoveResource(id) => About { resource: Some(id), ..About::default() },
-        Change::SuspendUser(id) | Change::ResumeUser(id) => About { user: Some(id), ..About::default() },
-        Change::GrantConsent(consent) => About::consent(consent),
-        Change::RevokeConsent(id)
-        | Change::NarrowConsent { id, .. }
+        Change::SuspendUser(id) => About { user: Some(id), reason: Some("user_suspended"), ..About::default() },
+        Change::ResumeUser(id) => About { user: Some(id), reason: Some("user_resumed"), ..About::default() },
+        Change::GrantConsent(consent) => {
+            let (granted, reason) = (Some(&consent.scopes), Some("consent_given"));
+            About { granted, reason, ..About::consent(consent) }
+        }
+        Change::RevokeConsent(id) => About { reason: Some("consent_revoked"), ..of(id) },
+        Change::NarrowConsent { id, .. }
         | Change::ShortenConsent { id, .. }
         | Change::PauseConsent(id)
-        | Change::ResumeConsent(id) => {
-            consents.iter().find(|consent| consent.id == *id).map(About::consent).unwrap_or_default()
-        }
+        | Change::ResumeConsent(id) => of(id),
         Change::PutIdentityProvider(_)
         | Change::RemoveIdentityProvider(_)
         | Change::PutPolicy(_)
         | Change::RemovePolicy(_)
         | Change::AnswerConsentRequest { .. } => About::default(),
-    }
-}
-
-/// What an administrator did to one user, as their own page tells them.
-fn reason_of(change: &Change) -> &'static str {
-    match change {
-        Change::GrantConsent(_) => "consent_given",
-        Change::RevokeConsent(_) => "consent_revoked",
-        Change::SuspendUser(_) => "user_suspended",
-        Change::ResumeUser(_) => "user_resumed",
-        _ => "administration",
     }
 }

@@ -69,6 +69,7 @@ macro_rules! on_both {
     };
 }
 
+mod attacks;
 mod sign_in;
 mod standing;
 mod strangers;

@@ -353,7 +353,7 @@ async fn a_new_scope_leaves_the_time_of_an_agreement_as_it_was() {
     let form = field(&asked.get("/consent/first").await, "form");
     let hour = [("form", form.as_str()), ("decision", "allow"), ("scope", "records.read"), ("lasts", "hour")];
     assert_eq!(asked.post("/consent/first", &hour).await.status, 200);
-    asked.door.server.clock.advance(Duration::from_secs(60));
+    asked.door.server.clock.advance(Duration::from_mins(1));
     let page = asked.get("/consent/second").await;
     assert!(page.text.contains("value=\"as_before\" checked"), "{}", page.text);
     let form = field(&page, "form");

@@ -4,6 +4,7 @@ use super::subject::ValidSubject;
 use super::{Cut, Delegation, Gate, Question, ReasonCode, Refusal, Trace};
 use crate::domain::client::ConsentMode;
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
+use crate::domain::delegation::ActChain;
 use crate::domain::names::{ClientId, ResourceId, UserId};
 use crate::domain::registry::Registry;
 use crate::domain::resource::Resource;
@@ -57,7 +58,7 @@ pub(super) fn agreed<'a>(
     let Some(consent) = best else {
         let reason = why_none(&all, &scopes, question.now);
         let detail = format!("user {user} has not agreed to {scopes} at {} for {client}", resource.id);
-        let acting = subject.token.act.iter().flat_map(|chain| chain.actors());
+        let acting = subject.token.act.iter().flat_map(ActChain::actors);
         let behind = acting.filter_map(|actor| actor.sub.parse().ok()).filter(|id| id != client).collect();
         let (user, client, resource) = (user.clone(), client.clone(), resource.id.clone());
         let consent = ConsentNeeded { user, client, resource, scopes, behind };

@@ -59,12 +59,12 @@ impl Wanted {
         }
     }
 
-    fn from_ms(&self, now_ms: i64) -> Option<i64> {
+    fn since_ms(&self, now_ms: i64) -> Option<i64> {
         self.from.as_ref().and_then(|day| parse_moment(day, now_ms).ok())
     }
 
     /// The first moment after the last day.
-    fn to_ms(&self, now_ms: i64) -> Option<i64> {
+    fn until_ms(&self, now_ms: i64) -> Option<i64> {
         self.to.as_ref().and_then(|day| parse_moment(day, now_ms).ok()).map(|to| to.saturating_add(DAY_MS))
     }
 
@@ -74,8 +74,8 @@ impl Wanted {
             user: Some(user.user.as_str().to_owned()),
             client: self.client.clone(),
             resource: self.resource.clone(),
-            since_ms: self.from_ms(now_ms),
-            until_ms: self.to_ms(now_ms).into_iter().chain(self.before_ms).min(),
+            since_ms: self.since_ms(now_ms),
+            until_ms: self.until_ms(now_ms).into_iter().chain(self.before_ms).min(),
             limit: i64::try_from(limit).unwrap_or(i64::MAX),
             ..EventFilter::default()
         }
@@ -144,9 +144,9 @@ async fn page_for(app: &App, user: &SignIn, wanted: &Wanted, now_ms: i64) -> Res
     let snapshot = app.snapshot();
     let mut events = own(&snapshot, app.store.list_events(&wanted.filter(user, now_ms, PAGE + 1)).await?);
     let older = cut(&mut events);
-    let shown_days = chart::Window::of(wanted.from_ms(now_ms), wanted.to_ms(now_ms), now);
+    let shown_days = chart::Window::of(wanted.since_ms(now_ms), wanted.until_ms(now_ms), now);
     let days = EventFilter {
-        since_ms: wanted.from_ms(now_ms).max(Some(shown_days.begins_at_ms())),
+        since_ms: wanted.since_ms(now_ms).max(Some(shown_days.begins_at_ms())),
         until_ms: Some(shown_days.ends_at_ms()),
         ..wanted.filter(user, now_ms, 0)
     };

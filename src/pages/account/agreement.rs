@@ -1,6 +1,6 @@
 //! `/account/agreements/{id}`: one agreement of the user, to narrow, shorten, pause or end.
 
-use super::held::{self, Held};
+use super::held::{self, AgreedBy, Held};
 use super::signed_in;
 use crate::app::App;
 use crate::domain::grant_family::GrantFamily;

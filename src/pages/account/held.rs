@@ -22,16 +22,25 @@ pub(super) struct Held {
     pub(super) client_id: String,
     pub(super) resource_name: String,
     pub(super) may: Vec<May>,
-    /// Agreed by an administrator for everyone: not for this user to change.
-    pub(super) is_for_everyone: bool,
-    /// An administrator noted that this user agreed; the user did not say so here.
-    pub(super) is_recorded_for_user: bool,
+    /// Who agreed.
+    pub(super) by: AgreedBy,
     pub(super) is_suspended: bool,
     pub(super) since: String,
     pub(super) until: String,
     pub(super) used: String,
     /// How long the passes that are out live at the longest.
     pub(super) pass_minutes: u32,
+}
+
+/// Who agreed to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AgreedBy {
+    /// The user, on a page of ours.
+    User,
+    /// The user, as an administrator noted.
+    UserAsRecorded,
+    /// An administrator for everyone: not for this user to change.
+    AdministratorForEveryone,
 }
 
 /// One scope of it.
@@ -67,7 +76,7 @@ async fn find(app: &App, user: &SignIn, wanted: impl Fn(&Consent) -> bool) -> Re
         if is_for_everyone && !is_declared {
             continue;
         }
-        let used = if is_for_everyone {
+        let count = if is_for_everyone {
             recorded_uses(app, user, consent).await?
         } else {
             let (written, unwritten) = (counts.get(&consent.id).copied(), app.uses.unwritten(&consent.id));
@@ -77,7 +86,7 @@ async fn find(app: &App, user: &SignIn, wanted: impl Fn(&Consent) -> bool) -> Re
                 last_used_at: written.last_used_at.max(unwritten.last_used_at),
             }
         };
-        found.push(held(app, &snapshot, consent, client.as_ref(), used));
+        found.push(held(app, &snapshot, consent, client.as_ref(), count));
     }
     found.sort_by(|a, b| {
         let key = |held: &Held| (held.who.in_text().to_lowercase(), held.resource_name.clone());
@@ -112,7 +121,11 @@ fn held(
     used: ConsentUse,
 ) -> Held {
     let resource = snapshot.registry.resource(&consent.resource);
-    let is_for_everyone = consent.user == ConsentingUser::Everyone;
+    let by = match (&consent.user, consent.source) {
+        (ConsentingUser::Everyone, _) => AgreedBy::AdministratorForEveryone,
+        (ConsentingUser::One(_), ConsentSource::Admin) => AgreedBy::UserAsRecorded,
+        (ConsentingUser::One(_), ConsentSource::User) => AgreedBy::User,
+    };
     Held {
         who: client
             .map_or_else(|| nobody(consent), |entry| Who::of(entry, &snapshot.registry, &app.config.organisation.name)),
@@ -120,8 +133,7 @@ fn held(
         client_id: consent.client.as_str().to_owned(),
         resource_name: shown(resource.map_or(consent.resource.as_str(), |resource| &resource.name), 60),
         may: may(consent, resource.map(Arc::as_ref)),
-        is_for_everyone,
-        is_recorded_for_user: !is_for_everyone && consent.source == ConsentSource::Admin,
+        by,
         is_suspended: client.is_some_and(|entry| entry.suspended_at.is_some()),
         since: words::day(consent.granted_at),
         until: consent

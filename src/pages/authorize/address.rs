@@ -57,35 +57,7 @@ impl Way<'_> {
         if let Some(seconds) = refusal.retry_after_seconds {
             return too_many(self.app, seconds);
         }
-        let (title, text) = match refusal.reason {
-            ReasonCode::RedirectUriInvalid => (
-                "This app cannot be answered",
-                "The app wants the answer to be sent to an address that is not registered for it, so nothing was sent. \
-                 If you trust the app, tell the people who make it: its redirect_uri is not registered here.",
-            ),
-            ReasonCode::ClientSuspended => (
-                "This app is stopped",
-                "The administrator of this service stopped the app that sent you here. Nothing can be allowed to it at \
-                 the moment.",
-            ),
-            ReasonCode::ClientUnknown => (
-                "This app is not known here",
-                "The app that sent you here is not registered with this service, or not any more, so nothing was sent. If \
-                 it worked before: remove the connection in the app and connect it again, so that it registers anew. If \
-                 not, and you trust the app, tell the people who make it (invalid_client).",
-            ),
-            ReasonCode::ClientDocumentInvalid | ReasonCode::ClientDocumentUnavailable => (
-                "This app cannot be checked",
-                "What the app says of itself at its own address cannot be read, or is not accepted here, so nothing was \
-                 sent. Try again in a minute. If it stays so, and you trust the app, tell the people who make it \
-                 (invalid_client).",
-            ),
-            _ => (
-                "This request cannot be read",
-                "The app sent you here with a request that cannot be read, so nothing was sent anywhere. Go back to the app \
-                 and start again. If it stays so, tell the people who make it (invalid_request).",
-            ),
-        };
+        let (title, text) = in_words(refusal.reason);
         error(self.app, StatusCode::BAD_REQUEST, title, text)
     }
 
@@ -122,6 +94,44 @@ impl Way<'_> {
     /// `prompt=none`: the client asks in a frame that nobody sees, and waits for the answer.
     fn is_silent(&self) -> bool {
         single(self.ticket.form.as_bytes(), "prompt").is_ok_and(|prompt| prompt.as_deref() == Some("none"))
+    }
+}
+
+/// What is wrong, and what the user can do, where nobody can be answered.
+fn in_words(reason: ReasonCode) -> (&'static str, &'static str) {
+    const DOCUMENT: [ReasonCode; 2] = [ReasonCode::ClientDocumentInvalid, ReasonCode::ClientDocumentUnavailable];
+    if reason == ReasonCode::RedirectUriInvalid {
+        (
+            "This app cannot be answered",
+            "The app wants the answer to be sent to an address that is not registered for it, so nothing was sent. \
+                 If you trust the app, tell the people who make it: its redirect_uri is not registered here.",
+        )
+    } else if reason == ReasonCode::ClientSuspended {
+        (
+            "This app is stopped",
+            "The administrator of this service stopped the app that sent you here. Nothing can be allowed to it at \
+                 the moment.",
+        )
+    } else if reason == ReasonCode::ClientUnknown {
+        (
+            "This app is not known here",
+            "The app that sent you here is not registered with this service, or not any more, so nothing was sent. If \
+                 it worked before: remove the connection in the app and connect it again, so that it registers anew. If \
+                 not, and you trust the app, tell the people who make it (invalid_client).",
+        )
+    } else if DOCUMENT.contains(&reason) {
+        (
+            "This app cannot be checked",
+            "What the app says of itself at its own address cannot be read, or is not accepted here, so nothing was \
+                 sent. Try again in a minute. If it stays so, and you trust the app, tell the people who make it \
+                 (invalid_client).",
+        )
+    } else {
+        (
+            "This request cannot be read",
+            "The app sent you here with a request that cannot be read, so nothing was sent anywhere. Go back to the app \
+                 and start again. If it stays so, tell the people who make it (invalid_request).",
+        )
     }
 }
 

@@ -41,7 +41,7 @@ impl Way<'_> {
                 meant(&request.client.client, &reachable).cloned()
             }
         };
-        let scopes = resource.iter().flat_map(|resource| self.asked_there(request, resource)).collect::<Vec<_>>();
+        let scopes = resource.iter().flat_map(|resource| asked_there(request, resource)).collect::<Vec<_>>();
         let page = Connect {
             client: &request.client,
             resource: resource.as_deref(),
@@ -52,15 +52,6 @@ impl Way<'_> {
             form: &form,
         };
         Ok(connect_page(self.app, &page))
-    }
-
-    /// What the client will ask for at the backend: what it named, or everything that it may have.
-    fn asked_there<'r>(&self, request: &AuthorizationRequest, resource: &'r Resource) -> Vec<&'r ResourceScope> {
-        let may = request.client.client.resources.get(&resource.id).map(Vec::as_slice).unwrap_or_default();
-        let is_asked = |scope: &&ResourceScope| {
-            may.contains(&scope.name) && request.scopes.as_ref().is_none_or(|asked| asked.contains(&scope.name))
-        };
-        resource.scopes.iter().filter(is_asked).collect()
     }
 
     pub(super) fn wish(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> login::LoginWish {
@@ -108,4 +99,13 @@ impl Way<'_> {
             login::begin(self.app, self.browser, wish).await
         }
     }
+}
+
+/// What the client will ask for at the backend: what it named, or everything that it may have.
+fn asked_there<'r>(request: &AuthorizationRequest, resource: &'r Resource) -> Vec<&'r ResourceScope> {
+    let may = request.client.client.resources.get(&resource.id).map(Vec::as_slice).unwrap_or_default();
+    let is_asked = |scope: &&ResourceScope| {
+        may.contains(&scope.name) && request.scopes.as_ref().is_none_or(|asked| asked.contains(&scope.name))
+    };
+    resource.scopes.iter().filter(is_asked).collect()
 }

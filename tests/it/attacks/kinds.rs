@@ -1,4 +1,4 @@
-//! One kind of token in the place of another (A14 to A18, A76).
+//! One kind of token in the place of another (A14 to A18, A76), and keys that have gone (A68).
 
 use super::{
     INVALID_CLIENT, INVALID_REQUEST, MODELS_AUDIENCE, RECORDS, RECORDS_AUDIENCE, refused, verify_at_backend, world,
@@ -9,8 +9,11 @@ use crate::world::{World, signed, signed_with};
 use procura::domain::change::Change;
 use procura::domain::client::{Assurance, Client};
 use procura::domain::decision::ReasonCode;
+use procura::domain::event::{AuditEvent, EventKind, EventOutcome};
 use procura::domain::resource::SigningAlgorithm;
+use procura::tokens::signing_keys::rotate;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Signed by this server's own key, as no request can have it: the kind is all that can tell.
 fn signed_by_us(world: &World, typ: &str, claims: &Value) -> String {
@@ -134,4 +137,55 @@ async fn a76_a_client_that_is_taken_for_a_user_and_the_reverse() {
     world.server.change(&[Change::PutClient(twin, Assurance::SelfAsserted)]).await;
     let answer = world.exchange_as("assistant", &token, &[RECORDS]).await;
     refused(&world, &answer, INVALID_REQUEST, ReasonCode::UserUnknown, &[&token]).await;
+}
+
+#[tokio::test]
+async fn a68_a_token_of_a_retired_key_counts_while_the_key_is_published_and_guessed_keys_fetch_nothing() {
+    let world = world().await;
+    let rotate = async |emergency: bool| {
+        let (store, app) = (&world.server.app.store, &world.server.app);
+        let records = store.list_signing_keys().await.unwrap();
+        let now = world.server.clock.now();
+        let made = rotate(&records, SigningAlgorithm::ES256, 900, emergency, &app.secrets_key, now).unwrap();
+        let (kind, outcome) = (EventKind::Administration, EventOutcome::Done);
+        let event = AuditEvent::new(now * 1000, "adm_test".to_owned(), kind, outcome, "signing_key_rotated");
+        assert!(store.add_signing_key(&made.key, &made.removals, event).await.unwrap());
+        app.refresh().await.unwrap();
+    };
+    rotate(false).await;
+    // Signed by the old key just before the new one takes over, and used after that.
+    world.server.clock.advance(Duration::from_secs(899));
+    let token = world.records_token().await;
+    world.server.clock.advance(Duration::from_mins(1));
+    let onward = async |token: &str| {
+        world.exchange_typed("records-backend", token, ACCESS_TOKEN, &[("audience", "models")]).await
+    };
+    let signer = world
+        .server
+        .app
+        .signing_keys()
+        .signer(SigningAlgorithm::ES256, world.server.clock.now())
+        .unwrap()
+        .kid()
+        .to_owned();
+    assert_ne!(kid(&token), signer, "the old key signs no more");
+    assert_eq!(onward(&token).await.status, 200);
+    // In an emergency the old keys are gone at once.
+    rotate(true).await;
+    let refused_now = onward(&token).await;
+    refused(&world, &refused_now, INVALID_REQUEST, ReasonCode::SubjectTokenKeyUnknown, &[&token]).await;
+    // A flood of unknown keys of a provider: fetched again twice a minute at most.
+    let fetched = world.corp.jwks_requests();
+    for number in 0..50 {
+        let token = signed_with(&world.corp, json!({"kid": format!("guess-{number}")}), &world.alice(json!({})));
+        let answer = world.exchange_as("assistant", &token, &[RECORDS]).await;
+        assert_eq!(answer.status, 400);
+    }
+    assert!(world.corp.jwks_requests() <= fetched + 1, "{} fetches", world.corp.jwks_requests() - fetched);
+}
+
+fn kid(token: &str) -> String {
+    use base64::Engine;
+    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
 }
