@@ -134,9 +134,12 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// Enough to read the demo's pages by day and by night, on a desk and on a phone.
-const STYLE: &str = ":root { color-scheme: light dark } body { margin: 0; font: 1rem/1.5 system-ui, sans-serif } \
-                     main { max-width: 40rem; margin: 0 auto; padding: 1rem } button { font: inherit; padding: .5rem 1rem } \
-                     pre { overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere }";
+const STYLE: &str = ":root { color-scheme: light dark } \
+    body { margin: 0; background: #fff; color: #16202c; font: 1rem/1.5 system-ui, sans-serif } \
+    main { max-width: 40rem; margin: 0 auto; padding: 1rem } \
+    a { color: #0b57a8 } button { font: inherit; padding: .5rem 1rem } \
+    pre { white-space: pre-wrap; overflow-wrap: anywhere } \
+    @media (prefers-color-scheme: dark) { body { background: #10151b; color: #e7ecf1 } a { color: #8cc1ff } }";
 
 /// A page of the demo, marked as such.
 pub(super) fn page(title: &str, body: &str) -> axum::response::Response {

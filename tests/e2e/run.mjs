@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { SCREENSHOTS } from './world/browser.mjs';
 import { Postgres } from './world/postgres.mjs';
 
 const folder = join(import.meta.dirname, 'test');
@@ -26,6 +27,8 @@ try {
   const [code] = await once(tests, 'exit');
   clearTimeout(limit);
   process.exitCode = code ?? 1;
+  const pictures = await readdir(SCREENSHOTS).catch(() => []);
+  console.log(`${pictures.length} pictures of pages are in ${SCREENSHOTS}`);
 } finally {
   await postgres?.stop();
 }

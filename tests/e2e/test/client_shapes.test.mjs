@@ -2,10 +2,11 @@
 // of the rule in the project's checklist of standards and clients; so it is in the names of tests.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { decodeJwt } from 'jose';
 import { verifier } from '../world/backend.mjs';
 import { SHAPES } from '../world/client_shapes.mjs';
+import { Documents } from '../world/documents.mjs';
 import { atTheFrontDoor } from '../world/front_door.mjs';
 import { granted, OAuthClient } from '../world/oauth_client.mjs';
 import { freePort } from '../world/processes.mjs';
@@ -13,6 +14,11 @@ import { freePort } from '../world/processes.mjs';
 const SCOPES = ['records.read'];
 
 atTheFrontDoor('the requests of', (world) => {
+  let documents;
+
+  before(async () => void (documents = await Documents.start()));
+  after(() => documents.stop());
+
   for (const shape of SHAPES) {
     test(`${shape.name} lead to a token for the records, and to the next one`, async () => {
       const port = await freePort();
@@ -21,6 +27,12 @@ atTheFrontDoor('the requests of', (world) => {
       const metadata = await world.metadata();
       const resource = (wanted) => (wanted ? world.mcp : undefined);
 
+      if (shape.sendsInstead) {
+        const link = client.authorizationUrl({ redirect_uri: shape.sendsInstead(port), code_challenge: 'x'.repeat(43) });
+        const refused = await fetch(link, { redirect: 'manual' });
+        assert.equal(refused.status, 400);
+        assert.match(await refused.text(), /This app cannot be answered/);
+      }
       const code = await client.code(world.user('alice'), {
         redirect_uri,
         state: shape.state === false ? null : undefined,
@@ -39,7 +51,11 @@ atTheFrontDoor('the requests of', (world) => {
     });
   }
 
-  async function known({ clientId, registration, origin }, port) {
+  async function known({ name, clientId, document, registration, origin }, port) {
+    if (document) {
+      const client_id = documents.publish(`${encodeURIComponent(name)}.json`, document);
+      return new OAuthClient(world.issuer, { client_id });
+    }
     if (!registration) return new OAuthClient(world.issuer, { client_id: clientId });
     const asked = typeof registration === 'function' ? registration(port) : registration;
     const response = await OAuthClient.register(world.issuer, asked, { origin });
@@ -74,4 +90,4 @@ atTheFrontDoor('the requests of', (world) => {
     assert.equal(payload.sub, 'corp|alice');
     return tokens;
   }
-});
+}, { settings: '[registration]\nper_minute = 0\n' });

@@ -3,7 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { PHONE } from '../world/browser.mjs';
 import { eventually } from '../world/processes.mjs';
@@ -82,6 +85,7 @@ withPages(
       await button(page, 'Allow').click();
       assert.match(await page.getByRole('alert').innerText(), /Nothing is ticked/);
       assert.equal(await world.status(uri), 'pending');
+      assert.equal(await ticked.count(), 0, 'the boxes stand as they were left');
       await world.browser.look(page, 'consent-nothing-ticked');
       await button(page, 'Deny').click();
       assert.equal(await heading(page).innerText(), 'Not allowed');
@@ -193,6 +197,95 @@ withPages(
       assert.match(await page.locator('main').innerText(), /start again/);
       assert.equal(await world.status(`${world.procura.issuer}/consent/nothing`), 'expired');
       await world.browser.look(page, 'error');
+    });
+
+    test('is left for a program by a page that says what was heard', async () => {
+      const program = 'cursor://anysphere.cursor-mcp/oauth/callback';
+      for (const [answer, said] of [
+        ['Deny', 'You said no'],
+        ['Allow', 'You allowed it'],
+      ]) {
+        const page = await world.browser.page();
+        await page.goto(await world.authorization('connector', program, { scope: 'records.read', prompt: 'consent' }));
+        await world.signIn(page, 'carol');
+        await button(page, answer).click();
+        assert.equal(await heading(page).innerText(), said);
+        assert.match(await page.getByRole('link', { name: 'Open cursor' }).getAttribute('href'), /^cursor:/);
+        await world.browser.look(page, `leave-${answer.toLowerCase()}`);
+      }
+    });
+
+    test('comes with a choice where there are several providers, and says for whom', async () => {
+      const second = `
+[[identity_provider]]
+id = "partner"
+issuer = "https://login.partner.example"
+name = "Partner Clinic"
+login = { client_id = "procura", scopes = ["openid"] }
+`;
+      const registry = await world.procura.cli('export');
+      await world.procura.apply(registry + second);
+      try {
+        const page = await world.browser.page();
+        const link = await world.authorization('connector', 'http://localhost:41778/callback', { scope: 'records.read' });
+        await eventually(
+          async () => {
+            await page.goto(link);
+            return (await page.locator('h1').allInnerTexts())[0] === 'Where do you sign in?';
+          },
+          { what: 'the choice', seconds: 5 },
+        );
+        const text = await page.locator('main').innerText();
+        assert.ok(text.includes('Desk Connector wants to act for you') && text.includes('Partner Clinic'), text);
+        await world.browser.look(page, 'choose-provider');
+        await button(page, 'Example Corp').click();
+        await world.signIn(page, 'carol');
+        assert.match(await heading(page).innerText(), /wants to act for you/);
+      } finally {
+        await writeFile(join(tmpdir(), `procura-registry-${process.pid}.toml`), registry);
+        await world.procura.cli('apply', join(tmpdir(), `procura-registry-${process.pid}.toml`), '--prune');
+        await rm(join(tmpdir(), `procura-registry-${process.pid}.toml`));
+      }
+    });
+
+    test('is not reached by what cannot be: the user is told, and nothing is sent by itself', async () => {
+      const redirect_uri = 'https://newcomer.example.invalid/callback';
+      const registered = await fetch(`${world.procura.issuer}/register`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ client_name: 'Newcomer', redirect_uris: [redirect_uri], token_endpoint_auth_method: 'none' }),
+      });
+      const { client_id } = await registered.json();
+      const page = await world.browser.page();
+      await page.goto(await world.authorization(client_id, redirect_uri, { resource: 'https://elsewhere.example' }));
+      assert.equal(await heading(page).innerText(), 'The app got nothing');
+      assert.match(await page.locator('main').innerText(), /give this number: req_/);
+      await world.browser.look(page, 'stay');
+
+      await page.goto(await world.authorization(client_id, 'https://evil.example.invalid/callback'));
+      assert.equal(await heading(page).innerText(), 'This app cannot be answered');
+      await world.browser.look(page, 'error-redirect-uri');
+
+      await page.goto(await world.authorization('dcr_nobodynobodynobodynob', redirect_uri));
+      assert.match(await page.locator('main').innerText(), /connect it again/);
+      await world.browser.look(page, 'error-unknown-app');
+
+      // An address that was kept, and a form that was sent before.
+      const response = await page.goto(`${world.procura.issuer}/authorize/decision`);
+      assert.equal(response.status(), 404);
+      assert.equal(await heading(page).innerText(), 'There is nothing here');
+      await world.browser.look(page, 'error-nothing-here');
+      await page.goto(await world.authorization('connector', 'http://localhost:41778/callback', { scope: 'records.read' }));
+      await world.signIn(page, 'carol');
+      await page.evaluate(() => {
+        document.querySelector('input[name=form]').value = 'damaged';
+      });
+      await button(page, 'Allow').click();
+      assert.equal(await heading(page).innerText(), 'This form cannot be used');
+      await world.browser.look(page, 'error-form');
+      await page.goto(`${world.procura.issuer}/callback/corp?state=made-up&code=x`);
+      assert.equal(await heading(page).innerText(), 'This sign-in cannot go on');
+      await world.browser.look(page, 'error-sign-in');
     });
 
     test('a54 is not shown in a frame of another site, and neither is any other page', async () => {
@@ -313,7 +406,7 @@ withPages('the account page', (world) => {
     await world.browser.look(page, 'account-events');
 
     await page.getByRole('combobox', { name: 'App' }).selectOption({ label: 'Pocket Companion' });
-    await page.getByLabel('To').fill('2020-01-01');
+    await page.getByRole('textbox', { name: 'To', exact: true }).fill('2020-01-01');
     await button(page, 'Show').click();
     assert.match(await page.locator('main').innerText(), /Nothing is recorded that fits this filter/);
 
@@ -348,6 +441,8 @@ withPages('the account page', (world) => {
   test('is each user’s own, and works on a phone without script', async () => {
     const page = await signedIn('bob', { viewport: PHONE, script: false });
     assert.ok(!(await page.locator('main').innerText()).includes('Pocket Companion'));
+    await page.goto(`${world.procura.issuer}/`);
+    assert.equal(page.url(), `${world.procura.issuer}/account`, 'whoever types the name of the server');
     await page.goto(`${world.procura.issuer}/account/events`);
     assert.ok(!(await page.locator('main').innerText()).includes('Pocket Companion'));
     const [{ id }] = await world.procura.json('consent', 'list', '--user', 'corp|alice', '--all');

@@ -13,7 +13,7 @@ const require = createRequire(import.meta.url);
 export const DESKTOP = { width: 1280, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
-/** Where pictures are kept: CI keeps the folder. */
+/** Where pictures are kept, for CI to keep: E2E_SCREENSHOTS, or a folder beside other temporary files. */
 export const SCREENSHOTS = process.env.E2E_SCREENSHOTS ?? join(tmpdir(), 'procura-screenshots');
 
 export class Browser {

@@ -3,7 +3,8 @@
 // the other.
 //
 // `registration` is the body of POST /register, for clients that register; `clientId` the address of their document,
-// for those that have one. `redirectUri` may be a function of a port. What a client leaves out is not here.
+// for those that have one; `document` what is in it, for those of
+// which there is no copy here. `redirectUri` may be a function of a port. What a client leaves out is not here.
 
 const CODE_AND_REFRESH = ['authorization_code', 'refresh_token'];
 
@@ -30,6 +31,21 @@ export const SHAPES = [
     scope: ({ metadata, scopes }) => [...scopes, ...openid(metadata)],
     resource: true,
     tokenResource: true,
+  },
+  {
+    name: 'ChatGPT, by the document of one connection',
+    clientId: 'https://chatgpt.com/oauth/conn_6f1c-a/client.json',
+    redirectUri: 'https://chatgpt.com/connector/oauth/conn_6f1c-a',
+    scope: ({ metadata, scopes }) => [...scopes, ...openid(metadata)],
+    resource: true,
+    tokenResource: true,
+  },
+  {
+    name: 'Codex, by the document of one connection',
+    clientId: 'https://chatgpt.com/oauth/codex/conn_6f1c-a/client.json',
+    redirectUri: (port) => `http://127.0.0.1:${port}/callback/conn_6f1c-a`,
+    scope: ({ scopes }) => scopes,
+    resource: true,
   },
   {
     name: 'Codex, by its document',
@@ -217,6 +233,40 @@ export const SHAPES = [
     scope: ({ scopes }) => scopes,
     resource: true,
     tokenResource: true,
+  },
+  {
+    name: 'qwen-code',
+    registration: {
+      client_name: 'Qwen Code MCP Client',
+      redirect_uris: ['http://localhost:7777/oauth/callback'],
+      grant_types: CODE_AND_REFRESH,
+      response_types: ['code'],
+      token_endpoint_auth_method: 'none',
+      scope: 'records.read',
+    },
+    redirectUri: 'http://localhost:7777/oauth/callback',
+    scope: ({ scopes }) => scopes,
+    resource: true,
+    tokenResource: true,
+  },
+  // Their documents are published here under another host; neither says what type of application it is.
+  {
+    name: 'Zed, by its document',
+    document: { client_name: 'Zed', redirect_uris: ['http://127.0.0.1/callback'] },
+    redirectUri: (port) => `http://127.0.0.1:${port}/callback`,
+    scope: ({ scopes }) => scopes,
+    resource: true,
+    tokenResource: true,
+  },
+  {
+    name: 'OpenCode, by its document',
+    document: { client_name: 'OpenCode', redirect_uris: ['http://127.0.0.1:19876/callback'] },
+    redirectUri: (port) => `http://127.0.0.1:${port}/callback`,
+    scope: ({ scopes }) => scopes,
+    resource: true,
+    tokenResource: true,
+    // What it really sends is not what its document says, and nothing is sent there.
+    sendsInstead: (port) => `http://127.0.0.1:${port}/mcp/oauth/callback`,
   },
   {
     name: 'Copilot Studio, with a secret in the form',
