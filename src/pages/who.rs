@@ -144,8 +144,12 @@ impl Destination {
     }
 }
 
-/// True if the client can only ever be a program on the user's own computer.
+/// True if the client can only ever be a program on the user's own computer, and any other there could pass for it: not if
+/// it has a secret from an administrator.
 pub(super) fn runs_here(entry: &ClientEntry, redirect_uri: Option<&str>) -> bool {
+    if entry.assurance == Assurance::Vetted && entry.client.is_confidential() {
+        return false;
+    }
     if let Some(uri) = redirect_uri {
         return Destination::of(uri).is_here;
     }
@@ -164,6 +168,25 @@ mod tests {
         assert_eq!(shown("\u{202e}\u{200f}", 50), "(no name)");
         let long = shown(&"word ".repeat(1000), 50);
         assert!(long.chars().count() <= 50 && long.ends_with('…'), "{long}");
+    }
+
+    #[test]
+    fn any_program_could_pass_for_a_client_on_this_computer_unless_it_has_a_secret_from_an_administrator() {
+        let entry = |authentication: &str, assurance: Assurance| {
+            let client = serde_json::json!({
+                "id": "desk", "name": "Desk", "authentication": authentication, "grants": [],
+                "redirect_uris": ["http://127.0.0.1/callback"],
+            });
+            let client = serde_json::from_value(client).unwrap();
+            ClientEntry { client, assurance, suspended_at: None, other_authentication: Vec::new() }
+        };
+        let runs_here = |entry: &ClientEntry| super::runs_here(entry, None);
+        assert!(runs_here(&entry("none", Assurance::Vetted)));
+        assert!(!runs_here(&entry("client_secret_basic", Assurance::Vetted)));
+        assert!(
+            runs_here(&entry("client_secret_basic", Assurance::SelfAsserted)),
+            "anybody gets a secret by registering"
+        );
     }
 
     #[test]

@@ -259,7 +259,7 @@ login = { client_id = "procura", scopes = ["openid"] }
       const page = await world.browser.page();
       await page.goto(await world.authorization(client_id, redirect_uri, { resource: 'https://elsewhere.example' }));
       assert.equal(await heading(page).innerText(), 'The app got nothing');
-      assert.match(await page.locator('main').innerText(), /give this number: req_/);
+      assert.match(await page.locator('main').innerText(), /give this number:\s+req_/);
       await world.browser.look(page, 'stay');
 
       await page.goto(await world.authorization(client_id, 'https://evil.example.invalid/callback'));
