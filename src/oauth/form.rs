@@ -1,12 +1,12 @@
 //! How a form is read at the endpoints for clients (RFC 6749 §3.2): in the body and nowhere else, within bounds.
 
+use super::body::{self, BodyProblem};
 use super::error::OAuthError;
 use crate::app::App;
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::grants::params::Params;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, header};
-use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
 /// A request, read.
@@ -36,16 +36,9 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// A place among the requests that are worked on, if what comes of this one can be recorded. It is taken only after the
-/// body has come: a peer that sends slowly keeps nobody out.
+/// A place among the requests that are worked on, if what comes of this one can be recorded.
 pub(super) fn admit(app: &App) -> Result<SemaphorePermit<'_>, OAuthError> {
-    let place = app.in_flight.try_acquire().map_err(|_| unavailable("too many requests at once"))?;
-    // Nobody waits for a decision that cannot be recorded.
-    app.audit.admit().map_err(|error| unavailable(&error.to_string()))?;
-    if app.is_behind() {
-        return Err(unavailable("what changed in the database could not be taken in"));
-    }
-    Ok(place)
+    body::admit(app).map_err(|cause| unavailable(&cause))
 }
 
 /// We could not decide, sign or record; the cause is for the log only.
@@ -55,24 +48,15 @@ pub(super) fn unavailable(cause: &str) -> OAuthError {
 }
 
 async fn read_body(app: &App, body: Body) -> Result<Bytes, OAuthError> {
-    let limit = app.config.limits.body_bytes;
-    let limit = if limit == 0 { usize::MAX } else { limit };
-    let Ok(read) = tokio::time::timeout(body_at_most(app), to_bytes(body, limit)).await else {
-        return Err(OAuthError::too_slow());
+    let most = match app.config.limits.body_bytes {
+        0 => usize::MAX,
+        bytes => bytes,
     };
-    read.map_err(|error| {
-        let too_large = std::error::Error::source(&error)
-            .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
-        if too_large { OAuthError::too_large() } else { OAuthError::incomplete() }
+    body::read(app, body, most).await.map_err(|problem| match problem {
+        BodyProblem::TooLarge => OAuthError::too_large(),
+        BodyProblem::TooSlow => OAuthError::too_slow(),
+        BodyProblem::Incomplete => OAuthError::incomplete(),
     })
-}
-
-/// Half the time that a request has: what then still comes is too late for a decision, and whoever is slow hears so.
-fn body_at_most(app: &App) -> Duration {
-    match app.config.limits.request_seconds {
-        0 => Duration::MAX,
-        seconds => Duration::from_secs(u64::from(seconds)) / 2,
-    }
 }
 
 /// The form, if it is one, in the body and nowhere else.

@@ -1,5 +1,6 @@
 //! HOW CLIENTS TALK TO US: one file an endpoint.
 
+mod body;
 pub mod client_auth;
 pub mod cors;
 pub mod error;

@@ -180,7 +180,7 @@ mod tests {
             let client = serde_json::from_value(client).unwrap();
             ClientEntry { client, assurance, suspended_at: None, other_authentication: Vec::new() }
         };
-        let runs_here = |entry: &ClientEntry| super::runs_here(entry, None);
+        let runs_here = |entry: &ClientEntry| runs_here(entry, None);
         assert!(runs_here(&entry("none", Assurance::Vetted)));
         assert!(!runs_here(&entry("client_secret_basic", Assurance::Vetted)));
         assert!(

@@ -1,13 +1,13 @@
 //! How requests at `/register` are read.
 
+use super::super::body::{self, BodyProblem};
 use super::answer::Problem;
 use crate::app::{App, SecretVerdict};
 use crate::domain::dynamic_client::DynamicClient;
 use crate::tokens::json;
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use serde_json::{Map, Value};
-use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
 /// The largest body.
@@ -15,26 +15,16 @@ const BODY_BYTES: usize = 16 * 1024;
 
 /// The body, within its bounds.
 pub(super) async fn read(app: &App, body: Body) -> Result<Bytes, Problem> {
-    let at_most = match app.config.limits.request_seconds {
-        0 => Duration::MAX,
-        seconds => Duration::from_secs(u64::from(seconds)) / 2,
-    };
-    let read = tokio::time::timeout(at_most, to_bytes(body, BODY_BYTES)).await.map_err(|_| Problem::too_slow())?;
-    read.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        let is_too_large = source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
-        if is_too_large { Problem::too_large() } else { Problem::body("The request body did not arrive whole.") }
+    body::read(app, body, BODY_BYTES).await.map_err(|problem| match problem {
+        BodyProblem::TooLarge => Problem::too_large(),
+        BodyProblem::TooSlow => Problem::too_slow(),
+        BodyProblem::Incomplete => Problem::body("The request body did not arrive whole."),
     })
 }
 
 /// A place among the requests that are worked on, if what comes of this one can be recorded.
 pub(super) fn admit(app: &App) -> Result<SemaphorePermit<'_>, Problem> {
-    let place = app.in_flight.try_acquire().map_err(|_| Problem::unavailable("too many requests at once"))?;
-    app.audit.admit().map_err(Problem::unavailable)?;
-    if app.is_behind() {
-        return Err(Problem::unavailable("what changed in the database could not be taken in"));
-    }
-    Ok(place)
+    body::admit(app).map_err(Problem::unavailable)
 }
 
 /// The one JSON object in the body.
