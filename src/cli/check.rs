@@ -2,10 +2,11 @@
 
 use super::{CliError, Context, output};
 use crate::clock::Clock;
+use crate::domain::client::GrantType;
 use crate::domain::decision::{Decision, Granted};
 use crate::domain::scope::Scope;
 use crate::domain::target::RequestedTargets;
-use crate::grants::dry_run::{self, Ask};
+use crate::grants::dry_run::{self, Answer, Ask};
 use serde_json::{Value, json};
 
 /// Arguments.
@@ -14,7 +15,7 @@ pub struct Args {
     /// The user, as backends see them: the provider's subject_prefix and the `sub` there.
     #[arg(long, value_name = "SUB")]
     user: String,
-    /// The client that would ask.
+    /// The client that would ask: declared, registered by itself, or known by its document.
     #[arg(long, value_name = "CLIENT_ID")]
     client: String,
     /// The backend, by id or audience; the client's only one if left out.
@@ -56,7 +57,7 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
                 ask.user
             ));
         }
-        print(&answer.decision, &args);
+        print(&answer, &args);
     }
     match &answer.decision.outcome {
         Ok(_) => Ok(()),
@@ -64,7 +65,8 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     }
 }
 
-fn print(decision: &Decision, args: &Args) {
+fn print(answer: &Answer, args: &Args) {
+    let decision = &answer.decision;
     match &decision.outcome {
         Ok(granted) => print_granted(granted, args),
         Err(refusal) => {
@@ -73,6 +75,12 @@ fn print(decision: &Decision, args: &Args) {
             output::text(&format!("to do    {}", refusal.reason.fix()));
         }
     }
+    output::text(match answer.grant {
+        GrantType::TokenExchange => "how      by a token exchange",
+        GrantType::AuthorizationCode | GrantType::ClientCredentials | GrantType::RefreshToken => {
+            "how      by a sign-in at /authorize"
+        }
+    });
     output::text("");
     for line in decision.trace.lines() {
         output::text(&line.to_string());

@@ -3,14 +3,16 @@
 use super::registry::{Session, find, time, time_or_dash, with_registry};
 use super::{CliError, Context};
 use crate::domain::change::Change;
-use crate::domain::client::ConsentMode;
+use crate::domain::client::{ClientEntry, ConsentMode};
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::identity_provider::IdentityProvider;
 use crate::domain::names::{ClientId, ResourceId, UserId};
+use crate::domain::resource::Resource;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::mistake;
 use crate::secrets::random_id;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -97,7 +99,7 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
 
 async fn grant(session: &Session, grant: Grant) -> Result<(), CliError> {
     let current = &session.current;
-    let client = find("client", grant.client.as_str(), &current.clients, |entry| entry.client.id.as_str())?;
+    let client = client(session, &grant.client).await?;
     let resource = find("resource", grant.resource.as_str(), &current.resources, |resource| resource.id.as_str())?;
     let ceiling = client.client.resources.get(&resource.id).map(Vec::as_slice).unwrap_or_default();
     if let Some(beyond) = grant.scope.iter().find(|scope| !ceiling.contains(scope)) {
@@ -133,9 +135,22 @@ async fn grant(session: &Session, grant: Grant) -> Result<(), CliError> {
     Ok(())
 }
 
+/// A client, declared or not, with its ceiling.
+async fn client(session: &Session, id: &ClientId) -> Result<ClientEntry, CliError> {
+    let declared = find("client", id.as_str(), &session.current.clients, |entry| entry.client.id.as_str());
+    match (declared, session.store.find_dynamic_client(id).await?) {
+        (Ok(entry), _) => Ok(entry.clone()),
+        (Err(_), Some(dynamic)) => {
+            let resources: Vec<Arc<Resource>> = session.current.resources.iter().cloned().map(Arc::new).collect();
+            Ok(dynamic.entry(resources.iter()))
+        }
+        (Err(nearest), None) => Err(nearest),
+    }
+}
+
 async fn list(session: &Session, list: &List) -> Result<(), CliError> {
-    if let Some(client) = &list.client {
-        find("client", client.as_str(), &session.current.clients, |entry| entry.client.id.as_str())?;
+    if let Some(id) = &list.client {
+        client(session, id).await?;
     }
     let now = session.clock.now();
     let (user, client) = (list.user.as_ref().map(UserId::as_str), list.client.as_ref().map(ClientId::as_str));

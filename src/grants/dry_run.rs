@@ -1,4 +1,5 @@
-//! A dry run of a token exchange: the same decision, on what is stored, without a token and without an audit event.
+//! A dry run of a token exchange, or of a sign-in at `/authorize`: the same decision, on what is stored, without a token and
+//! without an audit event.
 
 use crate::app::Snapshot;
 use crate::config::Config;
@@ -37,6 +38,8 @@ pub struct Answer {
     pub decision: Decision,
     /// False if the user was never acted for, so that nothing is known of their roles.
     pub user_is_known: bool,
+    /// How the client would ask: by a token exchange if it may, else by a code.
+    pub grant: GrantType,
 }
 
 /// Why there is nothing to decide about.
@@ -56,7 +59,8 @@ pub enum DryRunProblem {
     NoProvider(String, String),
 }
 
-/// Decides as if the client presented a fresh token of the user that its rule accepts.
+/// Decides as if the client presented a fresh token of the user that its rule accepts; or, if it is one for `/authorize`, as
+/// if the user had just signed in for it.
 ///
 /// The token is assumed to be the best that the provider can give: right audience, just issued, without `scope` and
 /// `may_act`. A real one can only fare worse, and `explain` then says how. Limits are not counted.
@@ -68,14 +72,18 @@ pub async fn check(store: &Store, config: &Config, ask: &Ask, now: i64) -> Resul
     let snapshot = Snapshot::new(stored, versions, config.policy_default, &config.issuer)
         .map_err(|problems| DryRunProblem::Registry(problems.join("; ")))?;
     let registry = &snapshot.registry;
-    let client = registry.client_by_name(&ask.client).ok_or_else(|| {
-        let known: Vec<&str> = registry.clients().map(|entry| entry.client.id.as_str()).collect();
-        DryRunProblem::NoClient(ask.client.clone(), hint(&ask.client, known))
-    })?;
+    let client = client(store, &snapshot, &ask.client).await?;
+    let connects =
+        !client.client.may_use(GrantType::TokenExchange) && client.client.may_use(GrantType::AuthorizationCode);
+    let grant = if connects { GrantType::AuthorizationCode } else { GrantType::TokenExchange };
     let idp = provider(&snapshot, &ask.user)?;
     let user = store.find_user(&ask.user).await?;
     let consents: Vec<Consent> = store.consents_of(&ask.user).await?;
-    let subject = subject(idp, client, ask, user.as_ref(), now);
+    let mut subject = subject(idp, &client, ask, user.as_ref(), now);
+    if connects {
+        subject.issuer = SubjectIssuer::SignIn(idp.id.clone());
+        subject.audiences = Vec::new();
+    }
     let decision = decide(&Question {
         registry,
         policies: &snapshot.policies,
@@ -83,12 +91,12 @@ pub async fn check(store: &Store, config: &Config, ask: &Ask, now: i64) -> Resul
         max_chain_depth: config.tokens.max_chain_depth,
         own_token_lifetime_seconds: config.tokens.own_token_lifetime_seconds,
         now,
-        client,
+        client: &client,
         other_clients: &[],
         targets: &ask.targets,
         scopes: ask.scopes.as_ref(),
         asked: Asked::Delegation(Delegation {
-            grant: GrantType::TokenExchange,
+            grant,
             subject: Ok(&subject),
             actor: None,
             known_user: user.as_ref(),
@@ -97,7 +105,23 @@ pub async fn check(store: &Store, config: &Config, ask: &Ask, now: i64) -> Resul
             limits: LimitState::Within,
         }),
     });
-    Ok(Answer { decision, user_is_known: user.is_some() })
+    Ok(Answer { decision, user_is_known: user.is_some(), grant })
+}
+
+/// A client, declared or not.
+async fn client(store: &Store, snapshot: &Snapshot, id: &str) -> Result<ClientEntry, DryRunProblem> {
+    let registry = &snapshot.registry;
+    if let Some(entry) = registry.client_by_name(id) {
+        return Ok(ClientEntry::clone(entry));
+    }
+    let registered = match id.parse() {
+        Ok(id) => store.find_dynamic_client(&id).await?,
+        Err(_) => None,
+    };
+    registered.map(|dynamic| dynamic.entry(registry.resources())).ok_or_else(|| {
+        let known: Vec<&str> = registry.clients().map(|entry| entry.client.id.as_str()).collect();
+        DryRunProblem::NoClient(id.to_owned(), hint(id, known))
+    })
 }
 
 fn provider<'a>(snapshot: &'a Snapshot, user: &UserId) -> Result<&'a IdentityProvider, DryRunProblem> {
@@ -129,7 +153,7 @@ fn subject(idp: &IdentityProvider, client: &ClientEntry, ask: &Ask, user: Option
         issued_at: Some(now),
         jti: Some("dry-run".to_owned()),
         sid: None,
-        auth_time: None,
+        auth_time: Some(now),
         acr: None,
         amr: Vec::new(),
         act: None,

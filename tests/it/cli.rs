@@ -523,6 +523,19 @@ async fn clients_that_registered_themselves_are_listed_shown_suspended_and_remov
     assert!(desk.json(&["client", "show", "dcr_1"])["suspended_at"].is_number());
     assert_eq!(desk.ok(&["client", "resume", "dcr_1"]), "~ client dcr_1: resumed");
     assert!(desk.refused(&["client", "rotate-secret", "dcr_1"]).contains("no client dcr_1 is registered"));
+    // What it could get, and an agreement with it on paper: both go by the backends that are open to its kind.
+    let check = ["check", "--user", "corp|alice", "--client", "dcr_1", "--resource", "records"];
+    assert!(desk.run(&check).out.contains("is not among the resources of client dcr_1"));
+    let grant = ["consent", "grant", "--user", "corp|alice", "--client", "dcr_1", "--resource", "records", "--scope"];
+    assert!(desk.refused(&[&grant[..], &["records.read"]].concat()).contains("can never have records.read"));
+    let open = DOCUMENTED.replacen("[[resource]]", "[[resource]]\nopen_to = [\"self_asserted\"]", 1);
+    desk.write("open.toml", &open);
+    desk.ok(&["apply", "open.toml"]);
+    let asked = desk.run(&check);
+    assert!(asked.out.contains("REFUSED") && asked.out.contains("by a sign-in at /authorize"), "{asked:?}");
+    desk.json(&[&grant[..], &["records.read"]].concat());
+    let granted = desk.ok(&check);
+    assert!(granted.contains("GRANTED  dcr_1 may act for corp|alice with: records.read"), "{granted}");
     assert_eq!(desk.ok(&["client", "remove", "dcr_1"]), "- client dcr_1");
     assert!(desk.refused(&["client", "remove", "dcr_1"]).contains("no client dcr_1 is registered"));
     assert_eq!(desk.events().await[0].client.as_ref().unwrap().as_str(), "dcr_1");
