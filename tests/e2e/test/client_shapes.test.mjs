@@ -44,7 +44,10 @@ atTheFrontDoor('the requests of', (world) => {
       const first = await good(response, shape);
       if (shape.noRefresh) return assert.equal(first.refresh_token, undefined);
 
-      const again = await client.refresh(first.refresh_token, { resource: resource(shape.refreshResource) });
+      const again = await client.refresh(first.refresh_token, {
+        resource: resource(shape.refreshResource),
+        scope: shape.refreshScope,
+      });
       const second = await good(again, shape);
       assert.notEqual(second.refresh_token, first.refresh_token);
       assert.equal(second.scope, first.scope);
