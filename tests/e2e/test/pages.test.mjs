@@ -64,6 +64,33 @@ withPages(
       assert.match(await heading(page).innerText(), /already/);
     });
 
+    test('reads in order to whoever hears it: who, as whom, what, for how long, no and yes', async () => {
+      const { page } = await asked('bob', { scope: 'records.read records.delete' });
+      const heard = await page.locator('main').ariaSnapshot();
+      const lines = [
+        'heading "Pocket Companion wants to act for you" [level=1]',
+        'strong: bob@example.com',
+        'listitem: Approved by the administrator',
+        'heading "At Health records" [level=2]',
+        'group "It can see"',
+        'checkbox "See your health records" [checked]',
+        'group "It can delete, or do what cannot be undone"',
+        'paragraph: Tick only what you want',
+        'checkbox "Delete a health record"',
+        'strong: "It cannot:"',
+        'group "For how long?"',
+        'radio "30 days" [checked]',
+        'button "Deny"',
+        'button "Allow"',
+      ];
+      let from = 0;
+      for (const line of lines) {
+        const at = heard.indexOf(line, from);
+        assert.ok(at >= 0, `${line} is not heard, or too early:\n${heard}`);
+        from = at;
+      }
+    });
+
     test('marks what is new beside what was allowed before', async () => {
       const { page } = await asked('alice', { scope: 'records.delete' });
       const line = (name) => page.locator('label.tick', { hasText: name });
