@@ -159,35 +159,47 @@ impl UserCache {
     }
 }
 
-/// Handles of consent pages: unguessable, and the same for the same need within a window.
+/// Handles of consent pages: unguessable, and the same for the same need within a window, until it is answered.
 #[derive(Debug)]
 pub struct ConsentHandles {
     key: [u8; 32],
-    stored: moka::sync::Cache<String, ()>,
 }
 
 impl ConsentHandles {
     pub(super) fn new(key: &SecretsKey) -> Self {
-        Self {
-            key: key.derive("consent handle"),
-            stored: moka::sync::Cache::builder().max_capacity(USERS).time_to_live(Duration::from_mins(5)).build(),
-        }
+        Self { key: key.derive("consent handle") }
     }
 
-    /// The handle for a need in this window; its request is stored before it is given out.
+    /// The handle for a need in this window; its request is stored before it is given out. Who asks after an answer asks
+    /// anew, so that nobody takes the earlier answer for one to this question.
     pub async fn issue(&self, store: &Store, request: &ConsentRequest, window: i64) -> Result<String, StoreError> {
+        // More answers than anybody gives to one question in a window. The last link is given out again after that.
+        const QUESTIONS: u8 = 32;
+        let mut handle = String::new();
+        for question in 0..QUESTIONS {
+            handle = self.handle(request, window, question);
+            let stored_as = digest(&handle);
+            match store.find_consent_request(&stored_as).await? {
+                Some(stored) if stored.answer.is_some() => {}
+                Some(_) => break,
+                None => {
+                    store.insert_consent_request(&stored_as, request).await?;
+                    break;
+                }
+            }
+        }
+        Ok(handle)
+    }
+
+    fn handle(&self, request: &ConsentRequest, window: i64, question: u8) -> String {
         let scopes = request.scopes.to_string();
         let behind = request.behind.iter().map(ClientId::as_str).collect::<Vec<_>>().join(" ");
         let parts = [request.user.as_str(), request.client.as_str(), request.resource.as_str(), &scopes, &behind];
         let mut parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
         let window = window.to_be_bytes();
         parts.push(&window);
-        let handle = URL_SAFE_NO_PAD.encode(mac(&self.key, &parts));
-        let stored_as = digest(&handle);
-        if !self.stored.contains_key(&stored_as) {
-            store.insert_consent_request(&stored_as, request).await?;
-            self.stored.insert(stored_as, ());
-        }
-        Ok(handle)
+        let question = [question];
+        parts.push(&question);
+        URL_SAFE_NO_PAD.encode(mac(&self.key, &parts))
     }
 }

@@ -3,7 +3,7 @@
 use super::{CliError, Context, output};
 use crate::clock::Clock;
 use crate::domain::client::GrantType;
-use crate::domain::decision::{Decision, Granted};
+use crate::domain::decision::{Granted, Refusal};
 use crate::domain::scope::Scope;
 use crate::domain::target::RequestedTargets;
 use crate::grants::dry_run::{self, Answer, Ask};
@@ -31,7 +31,7 @@ pub struct Args {
 
 /// Dry run of the decision: what would be granted, and what cut it.
 ///
-/// Exit 0 if something would be granted, 1 if not.
+/// Exit 0 if something would be granted, 1 if not, or not before the user is asked.
 pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let config = context.config()?;
     let store = context.store(&config).await?;
@@ -49,7 +49,7 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     store.close().await;
     let answer = answer.map_err(|problem| CliError::new(problem.to_string()))?;
     if context.json {
-        output::json(&as_json(&answer.decision));
+        output::json(&as_json(&answer));
     } else {
         if !answer.user_is_known && ask.roles.is_none() {
             output::note(&format!(
@@ -57,18 +57,34 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
                 ask.user
             ));
         }
+        if let Some(acr) = &answer.assumed_acr {
+            output::note(&format!("note: assumes that the user signs in with acr {acr}, as the backend wants"));
+        }
         print(&answer, &args);
     }
     match &answer.decision.outcome {
         Ok(_) => Ok(()),
+        Err(refusal) if is_asked(&answer, refusal) => {
+            Err(CliError::new(format!("the user would be asked: {}", refusal.reason.as_str())))
+        }
         Err(refusal) => Err(CliError::new(format!("would be refused: {}", refusal.reason.as_str()))),
     }
+}
+
+/// At `/authorize` the user is asked for what they have not agreed to.
+fn is_asked(answer: &Answer, refusal: &Refusal) -> bool {
+    answer.grant == GrantType::AuthorizationCode && refusal.consent.is_some()
 }
 
 fn print(answer: &Answer, args: &Args) {
     let decision = &answer.decision;
     match &decision.outcome {
         Ok(granted) => print_granted(granted, args),
+        Err(refusal) if is_asked(answer, refusal) => {
+            output::text(&format!("ASKED    {}", refusal.reason.meaning()));
+            output::text(&format!("         {}", refusal.detail));
+            output::text("to do    nothing: the user is asked on the consent page; or procura consent grant");
+        }
         Err(refusal) => {
             output::text(&format!("REFUSED  {}", refusal.reason.meaning()));
             output::text(&format!("         {}", refusal.detail));
@@ -96,7 +112,8 @@ fn print_granted(granted: &Granted, args: &Args) {
     output::text(&format!("for      {seconds} seconds at most"));
 }
 
-fn as_json(decision: &Decision) -> Value {
+fn as_json(answer: &Answer) -> Value {
+    let decision = &answer.decision;
     let granted = decision.outcome.as_ref().ok();
     let refusal = decision.outcome.as_ref().err();
     let cut: Vec<Value> = granted
@@ -112,6 +129,7 @@ fn as_json(decision: &Decision) -> Value {
         "granted": granted.map(|granted| granted.scopes.to_string()),
         "cut": cut,
         "expires_in": granted.map(|granted| granted.expires_at.saturating_sub(granted.issued_at)),
+        "assumed_acr": answer.assumed_acr,
         "trace": decision.trace.lines(),
     })
 }

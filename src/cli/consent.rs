@@ -115,6 +115,13 @@ async fn grant(session: &Session, grant: Grant) -> Result<(), CliError> {
         return Err(CliError::new(format!("{problem} {}", prefixes.join(", "))));
     }
     let now = session.clock.now();
+    // Whoever paused the client was told that it gets nothing until they let it go on.
+    let theirs = session.store.list_consents(Some(grant.user.as_str()), Some(grant.client.as_str()), true, now).await?;
+    if let Some(paused) = theirs.iter().find(|consent| consent.resource == grant.resource && consent.is_paused(now)) {
+        let problem = format!("{} paused client {} at {}", grant.user, grant.client, grant.resource);
+        let advice = format!("they can let it go on at /account; or procura consent revoke {}", paused.id);
+        return Err(CliError::new(format!("{problem}: {advice}")));
+    }
     let scopes: ScopeSet = grant.scope.into_iter().collect();
     let consent = Consent {
         id: random_id("con"),
@@ -165,10 +172,11 @@ async fn list(session: &Session, list: &List) -> Result<(), CliError> {
             time(consent.granted_at),
             time_or_dash(consent.expires_at),
             time_or_dash(consent.revoked_at),
+            time_or_dash(consent.paused_at),
         ]
     });
     let documents: Vec<Value> = consents.iter().map(|consent| document(consent, now)).collect();
-    let head = ["id", "user", "client", "resource", "scopes", "granted", "expires", "revoked"];
+    let head = ["id", "user", "client", "resource", "scopes", "granted", "expires", "revoked", "paused"];
     session.list(&head, rows.collect(), &documents);
     Ok(())
 }
@@ -192,6 +200,7 @@ fn document(consent: &Consent, now: i64) -> Value {
         "granted_at": consent.granted_at,
         "expires_at": consent.expires_at,
         "revoked_at": consent.revoked_at,
+        "paused_at": consent.paused_at,
         "live": consent.is_live(now),
     })
 }

@@ -219,10 +219,10 @@ impl Settings {
 
     /// One of several words; the first is the default.
     pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, ConfigProblem> {
-        let given = self.text(key)?;
-        let chosen = match &given {
+        let chosen = match self.by_key.get(key).map(|setting| &setting.given) {
             None => choices.first(),
-            Some(text) => choices.iter().find(|(word, _)| word == text),
+            Some(Given::Text(text)) => choices.iter().find(|(word, _)| word == text),
+            Some(Given::Integer(_) | Given::List(_) | Given::Other(_)) => None,
         };
         chosen.map(|(_, value)| *value).ok_or_else(|| {
             let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();

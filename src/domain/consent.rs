@@ -97,6 +97,11 @@ impl Consent {
         is_it && self.fingerprint.as_ref().is_none_or(|agreed| *agreed == client.fingerprint())
     }
 
+    /// True while the user keeps the client waiting: it would count if they let it go on.
+    pub fn is_paused(&self, now: i64) -> bool {
+        self.paused_at.is_some() && self.is_kept(now)
+    }
+
     /// True if it was neither taken back nor has ended; it may pause.
     pub fn is_kept(&self, now: i64) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)

@@ -35,7 +35,7 @@ pub struct Authorizing<'a> {
 #[derive(Debug)]
 pub enum Outlook {
     /// The user agreed to all of it before, and need not be asked.
-    Agreed,
+    Agreed(Box<Granted>),
     /// The user is to be asked for what would be granted.
     Ask(Box<Granted>),
     /// Nothing would be granted, whatever the user says.
@@ -67,7 +67,7 @@ impl<'a> Authorizing<'a> {
             && all.scopes.is_subset(&granted.scopes)
             && self.may_be_silent(granted, &resource).await?
         {
-            return Ok(Outlook::Agreed);
+            return Ok(Outlook::Agreed(Box::new(all)));
         }
         Ok(Outlook::Ask(Box::new(all)))
     }

@@ -2,7 +2,7 @@
 
 use super::event::{Asked as AskedEvent, party};
 use super::request::ClientCredentialsRequest;
-use super::{Caller, Failure, Issued, Received};
+use super::{Caller, Failure, Issued, Received, unproven};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::decision::{Asked, GrantedSubject, Question, decide};
@@ -58,6 +58,7 @@ pub async fn issue(
             })
         }
         Err(refusal) => {
+            unproven(app, received, caller)?;
             app.audit.record(asked.refused(&refusal, trace), None).await?;
             Err(Failure::Refused { refusal, consent: None })
         }

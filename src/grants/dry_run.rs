@@ -40,6 +40,8 @@ pub struct Answer {
     pub user_is_known: bool,
     /// How the client would ask: by a token exchange if it may, else by a code.
     pub grant: GrantType,
+    /// How the user was assumed to sign in (`acr`), because the backend wants it.
+    pub assumed_acr: Option<String>,
 }
 
 /// Why there is nothing to decide about.
@@ -62,8 +64,8 @@ pub enum DryRunProblem {
 /// Decides as if the client presented a fresh token of the user that its rule accepts; or, if it is one for `/authorize`, as
 /// if the user had just signed in for it.
 ///
-/// The token is assumed to be the best that the provider can give: right audience, just issued, without `scope` and
-/// `may_act`. A real one can only fare worse, and `explain` then says how. Limits are not counted.
+/// The token is assumed to be the best that the provider can give: right audience, just issued, with the `acr` that the
+/// backend wants, without `scope` and `may_act`. A real one can only fare worse, and `explain` then says how. Limits are not counted.
 ///
 /// # Errors
 /// [`DryRunProblem`].
@@ -84,28 +86,37 @@ pub async fn check(store: &Store, config: &Config, ask: &Ask, now: i64) -> Resul
         subject.issuer = SubjectIssuer::SignIn(idp.id.clone());
         subject.audiences = Vec::new();
     }
-    let decision = decide(&Question {
-        registry,
-        policies: &snapshot.policies,
-        issuer: &config.issuer,
-        max_chain_depth: config.tokens.max_chain_depth,
-        own_token_lifetime_seconds: config.tokens.own_token_lifetime_seconds,
-        now,
-        client: &client,
-        other_clients: &[],
-        targets: &ask.targets,
-        scopes: ask.scopes.as_ref(),
-        asked: Asked::Delegation(Delegation {
-            grant,
-            subject: Ok(&subject),
-            actor: None,
-            known_user: user.as_ref(),
-            consents: &consents,
-            session_ended: None,
-            limits: LimitState::Within,
-        }),
-    });
-    Ok(Answer { decision, user_is_known: user.is_some(), grant })
+    let decided = |subject: &Subject| {
+        decide(&Question {
+            registry,
+            policies: &snapshot.policies,
+            issuer: &config.issuer,
+            max_chain_depth: config.tokens.max_chain_depth,
+            own_token_lifetime_seconds: config.tokens.own_token_lifetime_seconds,
+            now,
+            client: &client,
+            other_clients: &[],
+            targets: &ask.targets,
+            scopes: ask.scopes.as_ref(),
+            asked: Asked::Delegation(Delegation {
+                grant,
+                subject: Ok(subject),
+                actor: None,
+                known_user: user.as_ref(),
+                consents: &consents,
+                session_ended: None,
+                limits: LimitState::Within,
+            }),
+        })
+    };
+    let mut decision = decided(&subject);
+    let needed = decision.outcome.as_ref().err().and_then(|refusal| refusal.sign_in.as_ref());
+    let assumed_acr = needed.and_then(|needed| needed.acr_values.first()).cloned();
+    if assumed_acr.is_some() {
+        subject.acr.clone_from(&assumed_acr);
+        decision = decided(&subject);
+    }
+    Ok(Answer { decision, user_is_known: user.is_some(), grant, assumed_acr })
 }
 
 /// A client, declared or not.

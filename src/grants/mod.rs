@@ -22,7 +22,7 @@ pub use event::refused_early;
 
 use crate::app::App;
 use crate::audit::writer::AuditUnavailable;
-use crate::domain::client::{ClientAuthentication, ClientEntry, GrantType};
+use crate::domain::client::{Assurance, ClientAuthentication, ClientEntry, GrantType};
 use crate::domain::decision::Refusal;
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
 use crate::domain::grant_family::GrantFamily;
@@ -105,10 +105,12 @@ pub enum Failure {
     Unavailable(String),
 }
 
-/// A client without a secret shows a code or a refresh token that is none of its own. It has proved nothing, so it can spend
-/// neither our disk nor our time (A60).
+/// A refusal of a client that has proved nothing is counted before it is recorded: whoever names a client without a secret,
+/// or registers one, can spend neither our disk nor our time (A60).
 pub fn unproven(app: &App, received: &Received, caller: &Caller) -> Result<(), Failure> {
-    match app.limits.count_failure(received.source.filter(|_| caller.authentication == ClientAuthentication::None)) {
+    let is_anybody =
+        caller.authentication == ClientAuthentication::None || caller.client.assurance == Assurance::SelfAsserted;
+    match app.limits.count_failure(received.source.filter(|_| is_anybody)) {
         Some(seconds) => Err(Failure::TooMany(seconds)),
         None => Ok(()),
     }

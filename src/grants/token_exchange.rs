@@ -3,7 +3,7 @@
 use super::event::{Asked as AskedEvent, learned};
 use super::facts;
 use super::request::ExchangeRequest;
-use super::{Caller, ConsentLink, Failure, Issued, Received};
+use super::{Caller, ConsentLink, Failure, Issued, Received, unproven};
 use crate::app::{App, Snapshot};
 use crate::domain::client::GrantType;
 use crate::domain::decision::{
@@ -102,9 +102,11 @@ pub async fn exchange(
             })
         }
         Err(refusal) => {
-            let consent = match &refusal.consent {
-                Some(needed) => Some(consent_link(app, needed, now).await?),
-                None => None,
+            let consent = if let Some(needed) = &refusal.consent {
+                Some(consent_link(app, needed, now).await?)
+            } else {
+                unproven(app, received, caller)?;
+                None
             };
             app.audit.record(asked.refused(&refusal, trace), None).await?;
             Err(Failure::Refused { refusal, consent })

@@ -67,6 +67,7 @@ impl OAuthError {
             | ErrorCode::InvalidGrant
             | ErrorCode::InsufficientUserAuthentication
             | ErrorCode::UnsupportedResponseType
+            | ErrorCode::UnsupportedTokenType
             | ErrorCode::LoginRequired
             | ErrorCode::InteractionRequired
             | ErrorCode::UnmetAuthenticationRequirements

@@ -61,7 +61,7 @@ async fn read_body(app: &App, body: Body) -> Result<Bytes, OAuthError> {
 
 /// The form, if it is one, in the body and nowhere else.
 fn readable(headers: &HeaderMap, query: Option<&str>, body: &[u8]) -> Result<Params, Refusal> {
-    let invalid = |detail: &str| Refusal::new(ReasonCode::ParameterInvalid, detail);
+    let invalid = |detail: &str| Refusal::new(ReasonCode::NotAForm, detail);
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

@@ -4,12 +4,14 @@ use super::TOKEN;
 use super::client_auth::{AuthenticationFailure, Credentials};
 use super::error::OAuthError;
 use super::form::{Posted, admit, posted, unavailable};
+use super::token_state::failed;
 use crate::app::App;
+use crate::domain::client::Assurance;
 use crate::domain::decision::{ErrorCode, ReasonCode, Refusal};
 use crate::domain::event::EventKind;
 use crate::domain::names::ClientId;
 use crate::grants::authorization_request::{ReturnAddress, read};
-use crate::grants::{Received, refused_early};
+use crate::grants::{Received, refused_early, unproven};
 use crate::secrets::{digest, random_bytes};
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -90,11 +92,11 @@ async fn push(app: &App, received: &Received, request: Request<Body>) -> Result<
     let checked = ReturnAddress::read(&caller.client, &body, &app.config.registration)
         .and_then(|address| read(&address, &body, &snapshot.registry, &app.config.issuer));
     if let Err(refusal) = checked {
+        unproven(app, received, &caller).map_err(failed)?;
         return Err(refused(Some(id), refusal).await);
     }
-    if !caller.client.client.is_confidential()
-        && let Some(seconds) = app.limits.count_session(received.source)
-    {
+    let is_anybody = !caller.client.client.is_confidential() || caller.client.assurance == Assurance::SelfAsserted;
+    if is_anybody && let Some(seconds) = app.limits.count_session(received.source) {
         return Err(OAuthError::slow_down(seconds));
     }
     let request_uri = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()));

@@ -10,7 +10,7 @@ use crate::domain::event::EventKind;
 use crate::domain::names::ClientId;
 use crate::grants::introspection::introspect as state_of;
 use crate::grants::params::Params;
-use crate::grants::{Caller, Failure, Received, refused_early, revocation};
+use crate::grants::{Caller, Failure, Received, refused_early, revocation, unproven};
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
@@ -53,7 +53,7 @@ async fn revoked(app: &App, received: &Received, request: Request<Body>) -> Resu
     let (caller, params) = authenticated(app, received, request).await?;
     let token = match params.require("token") {
         Ok(token) => token,
-        Err(refusal) => return Err(refused(app, received, Some(caller.client.client.id.clone()), refusal, false).await),
+        Err(refusal) => return Err(refused_caller(app, received, &caller, refusal).await),
     };
     revocation::revoke(app, received, &caller, token).await.map_err(failed)?;
     Ok(StatusCode::OK.into_response())
@@ -61,14 +61,13 @@ async fn revoked(app: &App, received: &Received, request: Request<Body>) -> Resu
 
 async fn introspected(app: &App, received: &Received, request: Request<Body>) -> Result<Response, OAuthError> {
     let (caller, params) = authenticated(app, received, request).await?;
-    let id = caller.client.client.id.clone();
     if !caller.client.client.is_confidential() || caller.client.suspended_at.is_some() {
         let refusal = Refusal::new(ReasonCode::ClientCredentialsMissing, "only a client that proves who it is may ask");
-        return Err(refused(app, received, Some(id), refusal, false).await);
+        return Err(refused_caller(app, received, &caller, refusal).await);
     }
     let token = match params.require("token") {
         Ok(token) => token,
-        Err(refusal) => return Err(refused(app, received, Some(id), refusal, false).await),
+        Err(refusal) => return Err(refused_caller(app, received, &caller, refusal).await),
     };
     let state = state_of(app, received, &caller, token).await.map_err(failed)?;
     let body = state.map_or_else(|| r#"{"active":false}"#.to_owned(), |members| Value::Object(members).to_string());
@@ -107,6 +106,14 @@ async fn stranger(
     }
 }
 
+/// Refuses a client that named itself, or proved to be it.
+async fn refused_caller(app: &App, received: &Received, caller: &Caller, refusal: Refusal) -> OAuthError {
+    match unproven(app, received, caller) {
+        Ok(()) => refused(app, received, Some(caller.client.client.id.clone()), refusal, false).await,
+        Err(failure) => failed(failure),
+    }
+}
+
 async fn refused(
     app: &App,
     received: &Received,
@@ -121,7 +128,7 @@ async fn refused(
     }
 }
 
-fn failed(failure: Failure) -> OAuthError {
+pub(super) fn failed(failure: Failure) -> OAuthError {
     match failure {
         Failure::TooMany(seconds) => OAuthError::slow_down(seconds),
         Failure::Unavailable(cause) => unavailable(&cause),

@@ -48,6 +48,18 @@ struct Ticket {
     stepped_up: bool,
 }
 
+impl Ticket {
+    fn is_live(&self, received: &Received) -> bool {
+        received.now() < self.begun_at.saturating_add(REQUEST_SECONDS)
+    }
+
+    /// Where the request goes on.
+    fn continue_path(&self, app: &App) -> String {
+        let ticket = serde_json::to_string(self).expect("a ticket has only texts and numbers");
+        continue_path(&seal::seal_for(&app.secrets_key, TICKET, &ticket))
+    }
+}
+
 /// What the form of the page before the sign-in is about.
 #[derive(Debug, Serialize, Deserialize)]
 struct AboutConnect {
@@ -151,8 +163,7 @@ fn ticket_in(app: &App, received: &Received, query: Option<&str>) -> Option<(Str
     let sealed = single(query.unwrap_or_default().as_bytes(), "ticket").ok().flatten().unwrap_or_default();
     let opened = seal::open_for(&app.secrets_key, TICKET, &sealed);
     let ticket = opened.and_then(|text| serde_json::from_str::<Ticket>(&text).ok());
-    let is_live = |ticket: &Ticket| received.now() < ticket.begun_at.saturating_add(REQUEST_SECONDS);
-    ticket.filter(is_live).map(|ticket| (sealed, ticket))
+    ticket.filter(|ticket| ticket.is_live(received)).map(|ticket| (sealed, ticket))
 }
 
 /// `POST /authorize/connect`: the user lets an app that nobody here vouches for go on to the sign-in, or not.
@@ -164,7 +175,11 @@ pub(super) async fn connect(
     posted: Posted,
 ) -> Response {
     let field = posted.one("form").unwrap_or_default();
-    let about: AboutConnect = match form::open(&app, &browser, &headers, CONNECT, field).await {
+    let about: AboutConnect = match form::open(&app, &browser, &headers, (CONNECT, field), |about: &AboutConnect| {
+        about.ticket.is_live(&received).then(|| about.ticket.continue_path(&app))
+    })
+    .await
+    {
         Ok(about) => about,
         Err(page) => return page,
     };
@@ -183,7 +198,11 @@ pub(super) async fn decide(
     posted: Posted,
 ) -> Response {
     let field = posted.one("form").unwrap_or_default();
-    let about: About = match form::open(&app, &browser, &headers, DECIDE, field).await {
+    let about: About = match form::open(&app, &browser, &headers, (DECIDE, field), |about: &About| {
+        about.ticket.is_live(&received).then(|| about.ticket.continue_path(&app))
+    })
+    .await
+    {
         Ok(about) => about,
         Err(page) => return page,
     };

@@ -1,8 +1,8 @@
 //! `/consent/{handle}`: what a client asks of the user at a token exchange, the user's answer, and how the client learns
 //! of it.
 
-use super::consent_view::{Again, View, agreed_before, offered, page_for, read_choice};
-use super::error::{done, error, error_with_link, expired, failed, stopped, unavailable};
+use super::consent_view::{Again, View, agreed_before, is_paused, offered, page_for, read_choice};
+use super::error::{Named, done, error, error_with_link, expired, failed, stopped, unavailable};
 use super::posted::Posted;
 use super::session::Browser;
 use super::who::{Who, isolated, shown, shown_account};
@@ -19,7 +19,7 @@ use crate::grants::consent::{Parties, give, refuse};
 use crate::secrets::digest;
 use crate::store::{ConsentRequest, StoreError};
 use axum::Extension;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ struct About {
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     browser: Browser,
-    Path(handle): Path<String>,
+    Named(handle): Named,
     RawQuery(query): RawQuery,
 ) -> Response {
     let asked = match Asked::find(&app, &handle).await {
@@ -63,7 +63,7 @@ pub(super) async fn decide(
     State(app): State<Arc<App>>,
     Extension(received): Extension<Received>,
     browser: Browser,
-    Path(handle): Path<String>,
+    Named(handle): Named,
     headers: HeaderMap,
     posted: Posted,
 ) -> Response {
@@ -79,7 +79,11 @@ async fn answer(
     posted: &Posted,
 ) -> Result<Response, Response> {
     let field = posted.one("form").unwrap_or_default();
-    let about: About = form::open(app, browser, headers, PURPOSE, field).await?;
+    let about: About = form::open(app, browser, headers, (PURPOSE, field), |about: &About| {
+        // Not a link that whoever sent the form chose.
+        (about.handle_digest == digest(handle)).then(|| format!("/consent/{handle}"))
+    })
+    .await?;
     let asked = Asked::find(app, handle).await?;
     let user = signed_in(app, browser, &asked, false).await?;
     if about.handle_digest != asked.handle_digest || about.user != user.user {
@@ -88,12 +92,17 @@ async fn answer(
     }
     let consents = app.consents.of(&app.store, &user.user).await;
     let consents = consents.map_err(|cause| unavailable(app, &cause.to_string()))?;
+    if is_paused(&consents, &asked.client.client, &asked.resource, received.now()) {
+        return Ok(asked.paused(app));
+    }
     let agreed = agreed_before(&consents, &asked.client.client, &asked.resource, received.now());
     let choice = match read_choice(posted, &about.offered, agreed) {
         Ok(choice) => choice,
-        Err(problem) => return asked.show(app, browser, &user, Some(Again { problem, posted })).await,
+        Err(problem) => {
+            return asked.show(app, browser, &user, Some(Again { problem, posted, seen: &about.offered })).await;
+        }
     };
-    let who = isolated(&Who::of(&asked.client, &asked.snapshot.registry, &app.config.organisation.name).in_text());
+    let who = asked.who(app);
     // What was said of a code goes on.
     let redirect_uri = agreed.and_then(|consent| consent.redirect_uri.as_deref());
     let parties =
@@ -123,7 +132,7 @@ struct Status {
 
 /// `GET /consent/{handle}/status`: how the client that shows the link learns of the answer. The handle cannot be guessed,
 /// and nothing is said of the user.
-pub(super) async fn status(State(app): State<Arc<App>>, Path(handle): Path<String>) -> Response {
+pub(super) async fn status(State(app): State<Arc<App>>, Named(handle): Named) -> Response {
     let (code, status) = match state_of(&app, &handle).await {
         Ok(Some(status)) => (StatusCode::OK, status),
         Ok(None) => (StatusCode::NOT_FOUND, "expired"),
@@ -199,18 +208,21 @@ impl Asked {
     ) -> Result<Response, Response> {
         let consents = app.consents.of(&app.store, &user.user).await;
         let consents = consents.map_err(|cause| unavailable(app, &cause.to_string()))?;
+        if is_paused(&consents, &self.client.client, &self.resource, app.clock.now()) {
+            return Ok(self.paused(app));
+        }
         let agreed = agreed_before(&consents, &self.client.client, &self.resource, app.clock.now());
-        // Who left something unticked is not asked for it again by the same link.
-        let has_answered = self.request.answer == Some(ConsentAnswer::Allowed);
-        if agreed.is_some_and(|consent| has_answered || self.request.scopes.is_subset(&consent.scopes)) {
+        let account = Some(("See what apps may do for you", "/account"));
+        if agreed.is_some_and(|consent| self.request.scopes.is_subset(&consent.scopes)) {
             let text =
                 "You have agreed to this already. There is nothing left to do here: go back to the app and try again.";
-            return Ok(done(
-                app,
-                "You agreed to this already",
-                text,
-                Some(("See what apps may do for you", "/account")),
-            ));
+            return Ok(done(app, "You agreed to this already", text, account));
+        }
+        // Who left something unticked, or took it back, is not asked for it again by the same link: the app gets a new one.
+        if self.request.answer == Some(ConsentAnswer::Allowed) {
+            let text = "You answered here before, and what the app wants is not among what you allow it now. Go back to the \
+                        app and try again: then you are asked once more.";
+            return Ok(done(app, "You answered this already", text, account));
         }
         let scopes = offered(&self.request.scopes, agreed);
         let about =
@@ -234,6 +246,22 @@ impl Asked {
                 again,
             },
         ))
+    }
+
+    /// What the client is called, in the middle of a sentence.
+    fn who(&self, app: &App) -> String {
+        isolated(&Who::of(&self.client, &self.snapshot.registry, &app.config.organisation.name).in_text())
+    }
+
+    /// The user wanted not to be asked.
+    fn paused(&self, app: &App) -> Response {
+        let place = isolated(&shown(&self.resource.name, 60));
+        let text = format!(
+            "You paused {} at {place}, so you are not asked what else it may do there, and it gets nothing. To be asked, let \
+             it go on first, on your page.",
+            self.who(app)
+        );
+        stopped(app, "You paused this app", &text, Some(("See or change what apps may do for you", "/account")))
     }
 
     /// What the apps are called that asked for what this one asks, the nearest first.

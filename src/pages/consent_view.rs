@@ -57,6 +57,8 @@ pub(super) struct Again<'a> {
     pub(super) problem: &'a str,
     /// What the form had.
     pub(super) posted: &'a Posted,
+    /// The scopes that had a box on it.
+    pub(super) seen: &'a ScopeSet,
 }
 
 /// What the user chose.
@@ -80,6 +82,13 @@ pub(super) fn agreed_before<'a>(
     consents.iter().find(|consent| consent.is_with(client, &resource.id) && consent.is_live(now))
 }
 
+/// True while the user keeps the client waiting at this backend. Nothing is asked meanwhile: an answer would replace what
+/// they paused.
+pub(super) fn is_paused(consents: &[Consent], client: &Client, resource: &Resource, now: i64) -> bool {
+    let is_it = |consent: &&Consent| consent.client == client.id && consent.resource == resource.id;
+    consents.iter().filter(is_it).any(|consent| consent.is_paused(now))
+}
+
 /// What a user can agree to: what is asked, and what they agreed to before, for an answer replaces an earlier one.
 pub(super) fn offered(asked: &ScopeSet, agreed: Option<&Consent>) -> ScopeSet {
     let before = agreed.into_iter().flat_map(|consent| &consent.scopes);
@@ -99,6 +108,12 @@ pub(super) fn read_choice(
         Some("deny") => return Ok(Choice { allow: false, scopes: ScopeSet::default(), lasts: Lasts::Hour }),
         Some("allow") => {}
         Some(_) | None => return Err("Choose Allow or Deny."),
+    }
+    // The answer would take away what this page did not show.
+    if agreed.is_some_and(|consent| !consent.scopes.is_subset(offered)) {
+        return Err(
+            "You allowed this app something else meanwhile. Here is all of it together: look at it, and answer again.",
+        );
     }
     let ticked: Vec<&str> = posted.all("scope").collect();
     let (scopes, _) = offered.clone().partition(|scope| ticked.contains(&scope.as_str()));
@@ -220,8 +235,10 @@ fn groups(view: &View<'_>) -> Vec<Group> {
             description: description(&scope.description),
             is_agreed,
             is_ticked: match view.again {
-                Some(again) => again.posted.all("scope").any(|ticked| ticked == scope.name.as_str()),
-                None => is_agreed || (scope.access != Access::Destructive && !scope.optional),
+                Some(again) if again.seen.contains(&scope.name) => {
+                    again.posted.all("scope").any(|ticked| ticked == scope.name.as_str())
+                }
+                Some(_) | None => is_agreed || (scope.access != Access::Destructive && !scope.optional),
             },
         }
     };

@@ -5,10 +5,12 @@ use super::layout::{Frame, page};
 use crate::app::App;
 use crate::grants::{Failure, Received};
 use askama::Template;
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Path, Request};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use std::sync::Arc;
 
 tokio::task_local! {
     /// The number of the request that is being answered.
@@ -107,6 +109,18 @@ pub(super) fn expired(app: &App) -> Response {
     let text = "This link has expired or was never valid. Nothing was allowed. Go back to the app and start again there: \
                 it gives you a new link.";
     error(app, StatusCode::NOT_FOUND, "This link leads nowhere", text)
+}
+
+/// A part of a path that names something; what is no text names nothing.
+pub(super) struct Named(pub(super) String);
+
+impl FromRequestParts<Arc<App>> for Named {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        let Path(name) = Path::<String>::from_request_parts(parts, app).await.map_err(|_| nothing_here(app))?;
+        Ok(Self(name))
+    }
 }
 
 /// There is no such page. Programs get JSON, as from every other address.

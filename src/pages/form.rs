@@ -2,7 +2,7 @@
 //!
 //! All that a form is about is in one hidden field, sealed: nothing is remembered between showing and sending.
 
-use super::error::{error, unavailable};
+use super::error::{error, error_with_link, unavailable};
 use super::session::Browser;
 use crate::app::App;
 use crate::secrets::{digest, equal, random_id};
@@ -44,43 +44,50 @@ pub(super) async fn seal(
     Ok(seal_for(&app.secrets_key, SEALED_FOR, &text))
 }
 
-/// What the form is about.
+/// What the form is about. `again`: where the page of the form is, below the issuer. Loading the answer to a form again
+/// would only send the form once more.
 ///
 /// # Errors
 /// A page: 403 if the form is another browser's, was sent before, is altered, or comes from another site; 400 if it is
-/// too old.
+/// too old. It leads to where the page of the form is.
 pub(super) async fn open<T: DeserializeOwned>(
     app: &App,
     browser: &Browser,
     headers: &HeaderMap,
-    purpose: &'static str,
-    field: &str,
+    (purpose, field): (&'static str, &str),
+    again: impl Fn(&T) -> Option<String>,
 ) -> Result<T, Response> {
     let refused = |text: &str| error(app, StatusCode::FORBIDDEN, "This form cannot be used", text);
     if !is_from_here(&app.config.issuer, headers) {
         return Err(refused("It was sent by a page of another site. Nothing was changed."));
     }
-    let damaged = "It is damaged, or is not one of this page. Nothing was changed. Load the page again.";
+    let damaged = "It is damaged, or is not one of this page. Nothing was changed. Go back to where you came from and start \
+                   again there.";
     let sealed = Some(field).filter(|field| field.len() <= SEALED_BYTES);
     let text = sealed.and_then(|sealed| open_for(&app.secrets_key, SEALED_FOR, sealed));
     let form = text.and_then(|text| serde_json::from_str::<Sealed<String, serde_json::Value>>(&text).ok());
     let form = form.filter(|form| form.purpose == purpose).ok_or_else(|| refused(damaged))?;
+    let about = T::deserialize(form.about).map_err(|_| refused(damaged))?;
+    let again = again(&about);
+    let stale = |status: StatusCode, title: &str, text: &str| match &again {
+        Some(path) => error_with_link(app, status, title, text, ("Show the page again", path)),
+        None => error(app, status, title, &format!("{text} Go back to where you came from and start again there.")),
+    };
     let key = browser.known_key(app).await?.map(|key| digest(&key));
     if !key.is_some_and(|key| equal(key.as_bytes(), form.browser.as_bytes())) {
-        return Err(refused(
-            "It was shown in another browser, or before you signed in or out. Nothing was changed. Load the page again.",
-        ));
+        let text = "It was shown in another browser, or before you signed in or out. Nothing was changed.";
+        return Err(stale(StatusCode::FORBIDDEN, "This form cannot be used", text));
     }
     let ends_at = form.made_at.saturating_add(FORM_SECONDS);
     if app.clock.now() >= ends_at {
-        let text = "It was open for too long. Nothing was changed. Load the page again.";
-        return Err(error(app, StatusCode::BAD_REQUEST, "This form has expired", text));
+        let text = "It was open for too long. Nothing was changed.";
+        return Err(stale(StatusCode::BAD_REQUEST, "This form has expired", text));
     }
-    let about = T::deserialize(form.about).map_err(|_| refused(damaged))?;
     // Last, so that a form which is refused can still be sent as it should.
     let is_first = app.store.use_form(&form.id, ends_at).await;
     if !is_first.map_err(|cause| unavailable(app, &cause.to_string()))? {
-        return Err(refused("It was sent before. If it did not do what you wanted, load the page again."));
+        let text = "It was sent before, and what you answered then counts.";
+        return Err(stale(StatusCode::FORBIDDEN, "This form cannot be used", text));
     }
     Ok(about)
 }

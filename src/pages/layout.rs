@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
 const STYLESHEET: &str = include_str!("../../static/procura.css");
+const ICON: &str = include_str!("../../static/icon.svg");
 
 /// What templates need for the frame of a page.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +80,12 @@ pub(super) fn see_other(location: &str) -> Response {
 pub(super) async fn stylesheet() -> Response {
     let fields = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "public, max-age=3600")];
     (fields, STYLESHEET).into_response()
+}
+
+/// `GET /static/icon.svg`: the icon of pages of an organisation that has no logo.
+pub(super) async fn icon() -> Response {
+    let fields = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CACHE_CONTROL, "public, max-age=3600")];
+    (fields, ICON).into_response()
 }
 
 /// `GET /static/logo`: the organisation's. An SVG picture can hold script; opened by itself it must not run.

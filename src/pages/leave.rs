@@ -34,8 +34,11 @@ struct LeavePage<'a> {
 pub(super) enum Said {
     /// Yes.
     Allowed,
-    /// No.
-    Denied,
+    /// No; whether the app keeps what it was allowed before.
+    Denied {
+        /// It does.
+        keeps: bool,
+    },
 }
 
 /// The page that leads to `target_uri`, a registered redirect URI with its parameters or a provider's sign-in page. `to`

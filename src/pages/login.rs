@@ -96,7 +96,8 @@ pub(super) async fn choose(
 
 async fn chosen(app: &App, browser: &Browser, headers: &HeaderMap, posted: &Posted) -> Result<Response, Response> {
     let field = posted.one("form").unwrap_or_default();
-    let wish: LoginWish = form::open(app, browser, headers, PURPOSE, field).await?;
+    let wish: LoginWish =
+        form::open(app, browser, headers, (PURPOSE, field), |wish: &LoginWish| Some(wish.return_to.clone())).await?;
     let snapshot = app.snapshot();
     let chosen = posted.one("provider").and_then(|id| id.parse().ok());
     let idp = chosen.and_then(|id: IdpId| snapshot.registry.idp(&id).filter(|idp| idp.login.is_some()).cloned());

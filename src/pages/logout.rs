@@ -67,7 +67,7 @@ async fn ended(
     posted: &Posted,
 ) -> Result<Response, Response> {
     let field = posted.one("form").unwrap_or_default();
-    form::open::<()>(app, browser, headers, PURPOSE, field).await?;
+    form::open(app, browser, headers, (PURPOSE, field), |()| Some("/logout".to_owned())).await?;
     let Some((user, id_token)) = browser.sign_out(app).await? else {
         return Ok(signed_out(app));
     };

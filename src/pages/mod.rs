@@ -67,6 +67,7 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/logged-out", get(logout::after))
         .route("/backchannel-logout/{idp}", post(backchannel::logout))
         .route("/static/procura.css", get(layout::stylesheet))
+        .route("/static/icon.svg", get(layout::icon))
         .route("/static/logo", get(layout::logo))
         .route("/", get(front))
         .layer(from_fn(error::numbered))

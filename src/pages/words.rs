@@ -47,6 +47,10 @@ pub(super) fn why(reason: ReasonCode) -> &'static str {
         {
             "What it asked for needs a stronger or newer sign-in than yours."
         }
+        _ if reason == ReasonCode::SubjectSessionEnded => {
+            "What it rested on had ended: you had ended it or signed out, or a pass for it was used twice."
+        }
+        _ if reason == ReasonCode::UserSuspended => "The administrator had stopped your account here.",
         Gate::Consent if reason == ReasonCode::ConsentExpired => "What you had allowed has ended.",
         Gate::Consent if reason == ReasonCode::ConsentRevoked => "You had taken it back.",
         Gate::Consent if reason == ReasonCode::ConsentPaused => "You had paused it.",

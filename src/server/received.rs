@@ -67,7 +67,7 @@ fn too_slow() -> Response {
 
 /// Routes by their pattern below the issuer's path, as a fixed set of labels.
 fn known(pattern: &str) -> &'static str {
-    const ROUTES: [&str; 23] = [
+    const ROUTES: [&str; 24] = [
         "/token",
         "/authorize",
         "/par",
@@ -86,6 +86,7 @@ fn known(pattern: &str) -> &'static str {
         "/backchannel-logout",
         "/logout",
         "/logged-out",
+        "/static/icon.svg",
         "/static/logo",
         "/static/procura.css",
         "/healthz",

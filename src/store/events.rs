@@ -28,12 +28,12 @@ const COUNT_OF_USER: &str = "WITH RECURSIVE segment (number) AS (
         UNION ALL SELECT number + 1 FROM segment WHERE number < (SELECT MAX(seq) / 256 FROM audit_chain))
     SELECT COUNT(*) FROM (
         SELECT 1 FROM segment CROSS JOIN audit_event WHERE seq / 256 = number AND subject = $1 LIMIT $2) AS found";
-const CLIENTS_OF_USER: &str = "WITH RECURSIVE segment (number) AS (
+const PARTIES_OF_USER: &str = "WITH RECURSIVE segment (number) AS (
         SELECT CAST(0 AS BIGINT)
         UNION ALL SELECT number + 1 FROM segment WHERE number < (SELECT MAX(seq) / 256 FROM audit_chain))
-    SELECT DISTINCT client FROM (
-        SELECT client FROM segment CROSS JOIN audit_event WHERE seq / 256 = number AND subject = $1 LIMIT $2) AS found
-    WHERE client IS NOT NULL ORDER BY client";
+    SELECT DISTINCT client, resource FROM (
+        SELECT client, resource FROM segment CROSS JOIN audit_event
+        WHERE seq / 256 = number AND subject = $1 LIMIT $2) AS found";
 /// The same two ways, counted by day.
 const COUNT: &str = "SELECT at_ms / 86400000, outcome, COUNT(*) FROM audit_event WHERE TRUE";
 const COUNT_OF_USER_BY_DAY: &str = "WITH RECURSIVE segment (number) AS (
@@ -93,9 +93,10 @@ impl Store {
         Ok(rows.into_iter().map(|(day, outcome, count)| DayCount { day, outcome, count }).collect())
     }
 
-    /// The clients in a user's events, each once; of a user with very many events those of ten thousand.
-    pub async fn clients_in_events_of(&self, user: &str) -> Result<Vec<String>, StoreError> {
-        on_db!(self, read db => sqlx::query_scalar(CLIENTS_OF_USER)
+    /// The pairs of client and backend in a user's events, each once; of a user with very many events those of ten
+    /// thousand.
+    pub async fn parties_in_events_of(&self, user: &str) -> Result<Vec<(Option<String>, Option<String>)>, StoreError> {
+        on_db!(self, read db => sqlx::query_as(PARTIES_OF_USER)
             .bind(searchable(user)).bind(FREQUENT).fetch_all(db))
     }
 

@@ -177,6 +177,33 @@ world_test! {
         assert_eq!((unknown.status.as_u16(), &unknown.json()["status"]), (404, &json!("expired")));
     }
 
+    async fn who_asks_after_an_answer_asks_anew(world: World) {
+        let asks = async || {
+            let answer = world.exchange_as("assistant", &world.bobs_id_token(), &[RECORDS]).await;
+            answer.json()["consent_uri"].as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned()
+        };
+        let status = async |path: &str| {
+            world.server.get(&format!("{path}/status")).await.json()["status"].as_str().unwrap().to_owned()
+        };
+        let first = asks().await;
+        assert_eq!(asks().await, first, "until it is answered");
+        let (asked, user) = (Asked::of(&world), bob());
+        let handle = first.strip_prefix("/consent/").unwrap();
+        let parties = asked.parties(&user, Some(handle));
+        refuse(&world.server.app, &received(&world), &parties, scopes("records.read")).await.unwrap();
+        let second = asks().await;
+        assert_eq!((status(&first).await, status(&second).await), ("denied".to_owned(), "pending".to_owned()));
+        // He allows it, and takes it back.
+        let parties = asked.parties(&user, second.strip_prefix("/consent/"));
+        let app = &world.server.app;
+        let consent = give(app, &received(&world), &parties, scopes("records.read"), Lasts::Day).await.unwrap();
+        assert_eq!(status(&second).await, "allowed");
+        assert!(amended(&world, &user, &consent, Amendment::Revoke).await);
+        let third = asks().await;
+        assert!(third != second && third != first);
+        assert_eq!(status(&third).await, "pending");
+    }
+
     async fn a_client_that_waits_hears_of_an_agreement_made_elsewhere_and_of_the_end(world: World) {
         let answer = world.exchange_as("assistant", &world.bobs_id_token(), &[RECORDS]).await;
         let uri = answer.json()["consent_uri"].as_str().unwrap().to_owned();
@@ -222,5 +249,8 @@ async fn the_logo_is_served_as_what_it_is_and_runs_nothing() {
     assert!(!policy.contains("unsafe") && !policy.contains("script-src"), "{policy}");
     let without = TestServer::start(Kind::Sqlite).await;
     assert_eq!(without.get("/static/logo").await.status, 404);
-    assert!(without.get("/consent/nothing").await.text.contains("auth.example.com"));
+    let page = without.get("/consent/nothing").await.text;
+    assert!(page.contains("auth.example.com") && page.contains(r#"href="/static/icon.svg""#), "{page}");
+    let icon = without.get("/static/icon.svg").await;
+    assert_eq!((icon.status.as_u16(), icon.header("content-type")), (200, "image/svg+xml"));
 }

@@ -1,6 +1,8 @@
 //! The commands of the registry, as an operator runs them: the real program on a SQLite file.
 
 use crate::registry_file::DOCUMENTED;
+use procura::clock::Clock;
+use procura::domain::change::Change;
 use procura::domain::event::{AuditEvent, EventKind};
 use procura::secrets::verify_client_secret;
 use procura::store::{EventFilter, Store, StoredRegistry};
@@ -532,10 +534,29 @@ async fn clients_that_registered_themselves_are_listed_shown_suspended_and_remov
     desk.write("open.toml", &open);
     desk.ok(&["apply", "open.toml"]);
     let asked = desk.run(&check);
-    assert!(asked.out.contains("REFUSED") && asked.out.contains("by a sign-in at /authorize"), "{asked:?}");
+    assert!(asked.out.contains("ASKED") && asked.out.contains("by a sign-in at /authorize"), "{asked:?}");
+    assert!(!asked.out.contains("consent_uri") && asked.err.contains("the user would be asked"), "{asked:?}");
     desk.json(&[&grant[..], &["records.read"]].concat());
     let granted = desk.ok(&check);
     assert!(granted.contains("GRANTED  dcr_1 may act for corp|alice with: records.read"), "{granted}");
+    // A backend that wants a stronger sign-in: what could be granted is what that would give.
+    let strong = open.replacen("[[resource]]", "[[resource]]\nacr_values = [\"phr\"]", 1);
+    desk.write("strong.toml", &strong);
+    desk.ok(&["apply", "strong.toml"]);
+    let assumed = desk.run(&check);
+    assert!(assumed.out.contains("GRANTED") && assumed.err.contains("signs in with acr phr"), "{assumed:?}");
+    assert_eq!(desk.json(&check)["assumed_acr"], "phr");
+    // Whoever paused an app lets it go on themselves.
+    let store = desk.store().await;
+    let consents = store.list_consents(Some("corp|alice"), Some("dcr_1"), true, 0).await.unwrap();
+    let pause = [Change::PauseConsent(consents[0].id.clone())];
+    let lines = ["~ paused".to_owned()];
+    procura::registry_file::commit(&store, &pause, &lines, &consents, None, &Clock::System).await.unwrap();
+    store.close().await;
+    let refused = desk.refused(&[&grant[..], &["records.read"]].concat());
+    assert!(refused.contains("corp|alice paused client dcr_1 at records"), "{refused}");
+    let listed = desk.json(&["consent", "list", "--client", "dcr_1"]);
+    assert!(listed[0]["paused_at"].is_number() && listed[0]["live"] == false, "{listed}");
     assert_eq!(desk.ok(&["client", "remove", "dcr_1"]), "- client dcr_1");
     assert!(desk.refused(&["client", "remove", "dcr_1"]).contains("no client dcr_1 is registered"));
     assert_eq!(desk.events().await[0].client.as_ref().unwrap().as_str(), "dcr_1");

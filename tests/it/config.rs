@@ -130,7 +130,7 @@ fn who_may_register_is_told_in_words_and_a_token_goes_with_the_word_that_asks_fo
     let lists = load("", &[("PROCURA_REGISTRATION__ALLOW", "claude.ai, https://chatgpt.com/oauth/client.json")]);
     assert_eq!(lists.unwrap().registration.allow, ["claude.ai", "https://chatgpt.com/oauth/client.json"]);
     for (text, part) in [
-        ("dynamic = true", "`registration.dynamic` must be a text, and is true or false"),
+        ("dynamic = true", "`registration.dynamic` must be \"on\" or \"off\" or \"token\""),
         ("dynamic = \"yes\"", "must be \"on\" or \"off\" or \"token\""),
         ("dynamic = \"token\"", "`registration.initial_access_token` is required with"),
         ("initial_access_token = \"aaaaaaaaaaaaaaaaaaaaaaaa\"", "is asked for only with"),

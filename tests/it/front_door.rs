@@ -305,9 +305,10 @@ on_both! {
         let mut desk = Desk::new(kind).await;
         let code = desk.code().await;
         let token = refresh_token(&desk.redeem(&code, &[]).await);
+        let router = desk.door.router().clone();
         let revoke = async |token: &str, client: &str| {
             let form = [("token", token), ("client_id", client)];
-            Browser::default().post_from(desk.door.router(), "/revoke", &form, &[]).await
+            Browser::default().post_from(&router, "/revoke", &form, &[]).await
         };
         for (text, client) in [(token.as_str(), "other"), ("garbage", "desk")] {
             let answer = revoke(text, client).await;
@@ -318,6 +319,16 @@ on_both! {
             assert_eq!(revoke(&token, "desk").await.status, 200);
         }
         desk.assert_refused(&desk.refresh(&token, &[]).await, ReasonCode::SubjectSessionEnded, "invalid_grant").await;
+        // An access token stands for all of its sign-in, to its own client alone, and may be given back twice.
+        let code = desk.code().await;
+        let answer = desk.redeem(&code, &[]).await;
+        assert_eq!(revoke(&answer.token(), "other").await.status, 200);
+        let refreshed = desk.refresh(&refresh_token(&answer), &[]).await;
+        for _ in 0..2 {
+            assert_eq!(revoke(&answer.token(), "desk").await.status, 200);
+        }
+        let ended = desk.refresh(&refresh_token(&refreshed), &[]).await;
+        desk.assert_refused(&ended, ReasonCode::SubjectSessionEnded, "invalid_grant").await;
     }
 
     async fn a_pushed_request_counts_once_and_for_its_client(kind: Kind) {

@@ -107,6 +107,7 @@ async fn what_is_ticked_is_agreed_to_for_the_chosen_time_and_the_client_hears_of
     let event = asked.door.server.event(&answer).await;
     assert_eq!((event.reason.as_str(), event.grant_id.as_ref()), ("consent_given", Some(&consent.id)));
     assert_eq!(asked.answer_of("first").await, Some(ConsentAnswer::Allowed));
+    asked.door.server.consent("corp|alice", "assistant", "records", "records.read records.delete").await;
     assert!(asked.get("/consent/first").await.text.contains("agreed to this already"));
 }
 
@@ -154,6 +155,80 @@ async fn a51_no_form_but_the_pages_own_allows_anything_and_that_once() {
     assert_eq!(asked.answer_of("first").await, Some(ConsentAnswer::Denied));
     assert_eq!(asked.post("/consent/first", &allow(&first)).await.status, 403, "sent before, with another answer");
     assert!(asked.consents().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_takes_nothing_away_that_was_allowed_meanwhile_and_not_on_its_page() {
+    let mut asked = Asked::open().await;
+    let form = field(&asked.get("/consent/first").await, "form");
+    // In another window she allows to read and to write; this page had no box for writing.
+    asked.agreed().await;
+    let page = asked.post("/consent/first", &allow(&form)).await;
+    assert!(page.text.contains("You allowed this app something else meanwhile"), "{}", page.text);
+    for (name, is_ticked) in [("records.read", true), ("records.write", true), ("records.delete", false)] {
+        assert_eq!(page.text.contains(&format!("value=\"{name}\" checked")), is_ticked, "{name}: {}", page.text);
+    }
+    assert_eq!(asked.consents().await.len(), 1, "nothing is changed before she answers to all of it");
+    let form = field(&page, "form");
+    let all = [&allow(&form)[..], &[("scope", "records.write"), ("scope", "records.delete")]].concat();
+    assert!(asked.post("/consent/first", &all).await.text.contains("Go back to the app"));
+    let live: Vec<_> = asked.consents().await.into_iter().filter(|consent| consent.is_live(NOW)).collect();
+    assert_eq!(live[0].scopes, "records.read records.write records.delete".parse().unwrap());
+}
+
+#[tokio::test]
+async fn who_unticked_something_or_took_it_back_is_not_told_that_they_agreed() {
+    let mut asked = Asked::open().await;
+    let form = field(&asked.get("/consent/first").await, "form");
+    asked.post("/consent/first", &allow(&form)).await;
+    let page = asked.get("/consent/first").await;
+    assert!(page.text.contains("You answered this already") && !page.text.contains("name=\"form\""), "{}", page.text);
+    let page = asked.get("/consent/second").await;
+    assert!(page.text.contains("Delete a health record") && page.text.contains("name=\"form\""), "{}", page.text);
+}
+
+#[tokio::test]
+async fn a_client_that_pauses_is_not_asked_about_and_keeps_what_it_was_allowed() {
+    let mut asked = Asked::open().await;
+    let id = asked.agreed().await;
+    let form = field(&asked.get("/consent/first").await, "form");
+    asked.door.server.change(&[Change::PauseConsent(id.clone())]).await;
+    let page = asked.get("/consent/first").await;
+    assert!(page.text.contains("You paused this app") && page.text.contains("/account\""), "{}", page.text);
+    let answer = asked.post("/consent/first", &allow(&form)).await;
+    assert!(answer.text.contains("You paused this app"), "{}", answer.text);
+    let [consent] = &asked.consents().await[..] else { panic!("it was replaced") };
+    assert_eq!((consent.id.as_str(), consent.is_paused(NOW), consent.scopes.len()), (id.as_str(), true, 2));
+    asked.door.server.change(&[Change::ResumeConsent(id)]).await;
+    assert!(asked.get("/consent/first").await.text.contains("Delete a health record"));
+}
+
+#[tokio::test]
+async fn a54_a_path_that_is_no_text_leads_to_a_page_of_ours() {
+    let mut asked = Asked::open().await;
+    for path in ["/account/agreements/%F0%9F", "/account/agreements/%F0%9F/end", "/consent/%F0%9F", "/callback/%F0%9F"]
+    {
+        let page = asked.get(path).await;
+        assert_eq!((page.status.as_u16(), page.header("x-frame-options")), (404, "DENY"), "{path}");
+        assert!(page.text.contains("There is nothing here"), "{path}: {}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn the_filter_of_events_tells_nothing_of_what_the_user_never_met() {
+    let mut asked = Asked::open().await;
+    asked.agreed().await;
+    let more = format!(
+        "{REGISTRY}\n[[resource]]\nid = \"vault\"\naudience = \"https://vault.example.com\"\nname = \"Secret vault\"\n\
+         [[client]]\nid = \"merger\"\nname = \"Project Merger\"\nauthentication = \"client_secret_basic\"\n\
+         grants = [\"token_exchange\"]\n"
+    );
+    asked.door.server.apply(&more).await;
+    for path in ["/account/events", "/account/events?client=merger", "/account/events?resource=vault"] {
+        let page = asked.get(path).await.text;
+        assert!(!page.contains("Secret vault") && !page.contains("Project Merger"), "{path}: {page}");
+        assert!(page.contains("Health records") && page.contains("Acme Assistant"), "{path}: {page}");
+    }
 }
 
 #[tokio::test]

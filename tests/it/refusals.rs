@@ -2,8 +2,10 @@
 //! its last trace line. The list at the end says which codes cannot be had this way, and where they are tested.
 
 use crate::issuer::tampered;
-use crate::server::{ACCESS_TOKEN, Answer, ID_TOKEN, ISSUER, NOW, TOKEN_EXCHANGE};
+use crate::server::{ACCESS_TOKEN, Answer, ID_TOKEN, ISSUER, NOW, TOKEN_EXCHANGE, basic_header};
 use crate::world::{World, signed, signed_with};
+use axum::body::Body;
+use axum::http::Request;
 use procura::domain::change::Change;
 use procura::domain::decision::ReasonCode;
 use serde_json::{Value, json};
@@ -88,6 +90,12 @@ refusals! {
     };
     a_broken_escape: ParameterInvalid = async |world: &World| {
         world.server.raw_token("grant_type=%zz", Some(("assistant", world.secret("assistant")))).await
+    };
+    another_content_type: NotAForm = async |world: &World| {
+        let request = Request::post("/token")
+            .header("content-type", "application/json")
+            .header("authorization", basic_header("assistant", world.secret("assistant")));
+        world.server.send(request.body(Body::from("{}")).unwrap()).await
     };
     too_many_targets: ParameterTooMany = async |world: &World| {
         world.exchange(json!({}), &[RECORDS; 17]).await
@@ -420,6 +428,7 @@ const TESTED_ELSEWHERE: &[(ReasonCode, &str)] = &[
     (ReasonCode::RefreshTokenExpired, "front_door"),
     (ReasonCode::RefreshTokenReused, "front_door"),
     (ReasonCode::SubjectSessionEnded, "front_door"),
+    (ReasonCode::TokenNotRevocable, "front_door: at /revoke, not at /token"),
     (ReasonCode::ConsentDenied, "front_door"),
     (ReasonCode::SignInRequired, "front_door"),
     (ReasonCode::PageRequired, "front_door"),

@@ -121,13 +121,16 @@ fn holds(registry: &Registry, consent: &Consent, now: i64) -> bool {
 }
 
 fn why_none(all: &[&Consent], scopes: &ScopeSet, now: i64) -> ReasonCode {
+    // The client waits, whatever it asks for: an answer to a new question would replace what the user only paused.
+    if all.iter().any(|consent| consent.is_paused(now)) {
+        return ReasonCode::ConsentPaused;
+    }
     let newest = all
         .iter()
         .filter(|consent| !consent.is_live(now) && scopes.iter().any(|scope| consent.scopes.contains(scope)))
         .max_by_key(|consent| consent.granted_at);
     match newest {
         Some(consent) if consent.revoked_at.is_some() => ReasonCode::ConsentRevoked,
-        Some(consent) if consent.is_kept(now) => ReasonCode::ConsentPaused,
         Some(_) => ReasonCode::ConsentExpired,
         None => ReasonCode::ConsentMissing,
     }

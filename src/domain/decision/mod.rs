@@ -173,10 +173,12 @@ impl Refusal {
     }
 
     /// As the answer to a code or a refresh token: what a new authorization could mend is `invalid_grant`, for that is what
-    /// makes a client ask for one (RFC 6749 §5.2; rule CL-32).
+    /// makes a client ask for one (RFC 6749 §5.2; rule CL-32). Clients throw their refresh token away at that, so a pause,
+    /// which only the user mends, is told as what it is.
     #[must_use]
     pub fn of_stored_grant(self) -> Self {
         let error = match self.error() {
+            ErrorCode::AccessDenied if self.reason == ReasonCode::ConsentPaused => ErrorCode::AccessDenied,
             ErrorCode::ConsentRequired
             | ErrorCode::AccessDenied
             | ErrorCode::InsufficientUserAuthentication
@@ -192,6 +194,7 @@ impl Refusal {
             | ErrorCode::InvalidScope
             | ErrorCode::InvalidTarget
             | ErrorCode::UnsupportedResponseType
+            | ErrorCode::UnsupportedTokenType
             | ErrorCode::SlowDown
             | ErrorCode::TemporarilyUnavailable) => other,
         };

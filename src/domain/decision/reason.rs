@@ -35,6 +35,8 @@ pub enum ErrorCode {
     InteractionRequired,
     /// Only at `/authorize`: the provider did not sign the user in as was asked (RFC 9470 §5).
     UnmetAuthenticationRequirements,
+    /// Only at `/revoke`: a token that ends by itself alone (RFC 7009 §2.2.1).
+    UnsupportedTokenType,
     /// 429, with `Retry-After`.
     SlowDown,
     /// 503, with `Retry-After`.
@@ -59,6 +61,7 @@ impl ErrorCode {
             Self::LoginRequired => "login_required",
             Self::InteractionRequired => "interaction_required",
             Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
+            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::SlowDown => "slow_down",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -187,7 +190,11 @@ reasons! {
     ParameterInvalid = "parameter_invalid", Request, InvalidRequest,
         "The request is malformed.",
         "A parameter, the form or a header cannot be read.",
-        "Send application/x-www-form-urlencoded in the body, with the value that the detail asks for.";
+        "Send the value that the detail asks for.";
+    NotAForm = "not_a_form", Request, InvalidRequest,
+        "The request must be application/x-www-form-urlencoded, in the body and not in the URL.",
+        "The Content-Type names something else or nothing, or parameters were sent in the URL, where logs keep them.",
+        "Send Content-Type: application/x-www-form-urlencoded, once, and all parameters in the body.";
     ParameterTooMany = "parameter_too_many", Request, InvalidRequest,
         "The request has too many parameters.",
         "More parameters, or more resource and audience values, than any client needs.",
@@ -382,6 +389,10 @@ reasons! {
         "The refresh token is not acceptable.",
         "A refresh token that was replaced before was used again, after the time that is left for lost answers. It may have been stolen, so the whole family was ended (RFC 9700 section 4.14).",
         "Start again at /authorize. If a client does this often, it runs several processes on one token: see `tokens.refresh_grace_seconds`.";
+    TokenNotRevocable = "token_not_revocable", SubjectToken, UnsupportedTokenType,
+        "The token ends only when it expires.",
+        "The access token came of no sign-in that this client could end: of client_credentials, or of an exchange.",
+        "Let it expire: it lives for minutes. The user ends what the client may do at /account.";
     SubjectActorStopped = "subject_actor_stopped", SubjectToken, InvalidRequest,
         "The subject_token is not valid.",
         "A client that acted earlier in the chain was suspended or removed.",

@@ -12,7 +12,8 @@ pub(super) fn strong_enough(question: &Question<'_>, token: &Subject, resource: 
     };
     let refuse = |reason, detail| Err(Refusal { sign_in: needed(), ..Refusal::new(reason, detail) });
     if !resource.acr_values.is_empty() && !token.acr.as_ref().is_some_and(|acr| resource.acr_values.contains(acr)) {
-        let detail = format!("acr is {:?}; {} wants one of {:?}", token.acr, resource.id, resource.acr_values);
+        let acr = token.acr.as_ref().map_or_else(|| "there is no acr".to_owned(), |acr| format!("acr is {acr:?}"));
+        let detail = format!("{acr}; {} wants one of {:?}", resource.id, resource.acr_values);
         return refuse(ReasonCode::SignInTooWeak, detail);
     }
     let Some(max_age) = resource.max_auth_age_seconds else {

@@ -5,6 +5,7 @@ use super::sentence::{Names, Sentence};
 use super::{signed_in, unavailable};
 use crate::app::{App, Snapshot};
 use crate::audit::words::{moment, parse_moment};
+use crate::domain::consent::ConsentingUser;
 use crate::domain::event::AuditEvent;
 use crate::domain::names::ClientId;
 use crate::domain::sign_in::SignIn;
@@ -19,7 +20,7 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Events on a page.
@@ -151,18 +152,10 @@ async fn page_for(app: &App, user: &SignIn, wanted: &Wanted, now_ms: i64) -> Res
         ..wanted.filter(user, now_ms, 0)
     };
     let counts = app.store.count_events_by_day(&days).await?;
-    let mentioned = mentioned(app, user, wanted, &events).await?;
-    let names = names(app, &snapshot, &mentioned).await?;
-    let called = |id: &str, names: &std::collections::HashMap<String, String>, chosen: &Option<String>| {
-        (id.to_owned(), names.get(id).map_or_else(|| shown(id, 60), Clone::clone), chosen.as_deref() == Some(id))
-    };
-    let mut clients: Vec<Choice> =
-        mentioned.iter().map(|id| called(id.as_str(), &names.clients, &wanted.client)).collect();
-    let mut resources: Vec<Choice> =
-        snapshot.registry.resources().map(|one| called(one.id.as_str(), &names.resources, &wanted.resource)).collect();
-    for choices in [&mut clients, &mut resources] {
-        choices.sort_by_key(|(_, name, _)| name.to_lowercase());
-    }
+    let met = Met::by(app, user, &events).await?;
+    let names = names(app, &snapshot, &met.clients).await?;
+    let clients = choices(&met.clients, &names.clients, wanted.client.as_deref());
+    let resources = choices(&met.resources, &names.resources, wanted.resource.as_deref());
     let account = shown_account(user.account());
     let is_filtered =
         wanted.client.is_some() || wanted.resource.is_some() || wanted.from.is_some() || wanted.to.is_some();
@@ -222,25 +215,44 @@ fn cut(events: &mut Vec<AuditEvent>) -> Option<i64> {
     Some(beyond.saturating_add(1))
 }
 
-/// Every client that the user agreed to, that is in any of their events, and that they look for.
-async fn mentioned(
-    app: &App,
-    user: &SignIn,
-    wanted: &Wanted,
-    events: &[AuditEvent],
-) -> Result<BTreeSet<ClientId>, StoreError> {
-    let consents = app.consents.of(&app.store, &user.user).await?;
-    let agreed = consents.iter().filter(|consent| consent.user != crate::domain::consent::ConsentingUser::Everyone);
-    let recorded = app.store.clients_in_events_of(user.user.as_str()).await?;
-    let acted = events.iter().flat_map(|event| event.actors.iter());
-    let named = recorded.iter().chain(acted).chain(&wanted.client).filter_map(|id| id.parse().ok());
-    Ok(agreed.map(|consent| consent.client.clone()).chain(named).collect())
+/// The clients and backends that the user agreed to or that are in any of their events. Of others they learn nothing:
+/// neither that there are any, nor what they are called.
+struct Met {
+    clients: BTreeSet<String>,
+    resources: BTreeSet<String>,
 }
 
-async fn names(app: &App, snapshot: &Snapshot, clients: &BTreeSet<ClientId>) -> Result<Names, StoreError> {
+impl Met {
+    async fn by(app: &App, user: &SignIn, events: &[AuditEvent]) -> Result<Self, StoreError> {
+        let consents = app.consents.of(&app.store, &user.user).await?;
+        let agreed = consents.iter().filter(|consent| consent.user != ConsentingUser::Everyone);
+        let agreed = agreed
+            .map(|consent| (Some(consent.client.as_str().to_owned()), Some(consent.resource.as_str().to_owned())));
+        let recorded = app.store.parties_in_events_of(user.user.as_str()).await?;
+        let (clients, resources): (Vec<_>, Vec<_>) = agreed.chain(recorded).unzip();
+        let acted = events.iter().flat_map(|event| event.actors.iter().cloned());
+        Ok(Self {
+            clients: clients.into_iter().flatten().chain(acted).collect(),
+            resources: resources.into_iter().flatten().collect(),
+        })
+    }
+}
+
+/// What can be chosen, by name, and what is chosen, even if the user never met it.
+fn choices(met: &BTreeSet<String>, names: &HashMap<String, String>, chosen: Option<&str>) -> Vec<Choice> {
+    let stranger = chosen.filter(|id| !met.contains(*id)).map(|id| (id.to_owned(), shown(id, 60), true));
+    let choice = |id: &String| {
+        (id.clone(), names.get(id).map_or_else(|| shown(id, 60), Clone::clone), chosen == Some(id.as_str()))
+    };
+    let mut choices: Vec<Choice> = met.iter().map(choice).chain(stranger).collect();
+    choices.sort_by_key(|(_, name, _)| name.to_lowercase());
+    choices
+}
+
+async fn names(app: &App, snapshot: &Snapshot, clients: &BTreeSet<String>) -> Result<Names, StoreError> {
     let mut names = Names::default();
-    for id in clients {
-        if let Some(entry) = app.clients.find(&app.store, snapshot, id).await? {
+    for id in clients.iter().filter_map(|id| id.parse::<ClientId>().ok()) {
+        if let Some(entry) = app.clients.find(&app.store, snapshot, &id).await? {
             names.clients.insert(id.as_str().to_owned(), Who::of(&entry, &snapshot.registry, "").in_text());
         }
     }

@@ -10,7 +10,7 @@ use crate::domain::resource::{Access, Resource};
 use crate::domain::sign_in::SignIn;
 use crate::grants::Received;
 use crate::grants::consent::{Amendment, amend};
-use crate::pages::error::{error_with_link, failed, unavailable};
+use crate::pages::error::{Named, error_with_link, failed, unavailable};
 use crate::pages::form;
 use crate::pages::layout::{Frame, page, see_other};
 use crate::pages::posted::Posted;
@@ -18,7 +18,7 @@ use crate::pages::session::Browser;
 use crate::pages::who::{shown, shown_account};
 use askama::Template;
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ struct EndPage<'a> {
 pub(in crate::pages) async fn show(
     State(app): State<Arc<App>>,
     browser: Browser,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Response> {
     let (user, held) = own(&app, &browser, &id).await?;
     page_for(&app, &browser, &user, held, None).await
@@ -86,7 +86,7 @@ pub(in crate::pages) async fn show(
 pub(in crate::pages) async fn preview_end(
     State(app): State<Arc<App>>,
     browser: Browser,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Response> {
     let (user, held) = own(&app, &browser, &id).await?;
     let all = held::by(&app, &user).await?;
@@ -133,12 +133,15 @@ pub(in crate::pages) async fn change(
     State(app): State<Arc<App>>,
     Extension(received): Extension<Received>,
     browser: Browser,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
     posted: Posted,
 ) -> Result<Response, Response> {
     let field = posted.one("form").unwrap_or_default();
-    let about: About = form::open(&app, &browser, &headers, PURPOSE, field).await?;
+    let about: About = form::open(&app, &browser, &headers, (PURPOSE, field), |about: &About| {
+        Some(format!("/account/agreements/{}", about.consent))
+    })
+    .await?;
     let (user, held) = own(&app, &browser, &id).await?;
     if about.user != user.user || about.consent != id {
         return Err(gone(&app, StatusCode::FORBIDDEN));

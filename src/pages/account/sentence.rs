@@ -85,7 +85,8 @@ impl Names {
     fn more(&self, event: &AuditEvent) -> String {
         let mut parts = Vec::new();
         let scopes = event.granted.as_ref().or(event.asked.as_ref()).filter(|scopes| !scopes.is_empty());
-        parts.extend(scopes.map(|scopes| ended(format!("For: {}", self.scopes(event, scopes)))));
+        let label = if event.reason == "consent_changed" { "Still allowed" } else { "For" };
+        parts.extend(scopes.map(|scopes| ended(format!("{label}: {}", self.scopes(event, scopes)))));
         if let Some([_, earlier @ ..]) = Some(event.actors.as_slice()).filter(|actors| actors.len() > 1) {
             let names: Vec<String> = earlier.iter().map(|id| isolated(self.clients.get(id).unwrap_or(id))).collect();
             parts.push(format!("Asked to by {}.", names.join(", before that ")));
@@ -120,11 +121,11 @@ fn consent(reason: &str, client: &str, place: &str) -> String {
     match reason {
         "consent_given" => format!("You allowed {client} to act for you{place}."),
         "consent_denied" => format!("You said no to {client}{place}."),
-        "consent_changed" => format!("You took something away from {client}{place}."),
+        "consent_changed" => format!("You let {client} do less{place}, or for less time."),
         "consent_paused" => format!("You paused {client}{place}."),
         "consent_resumed" => format!("You let {client} go on{place}."),
         "grant_family_ended" => {
-            format!("A connection of {client}{place} was cut: what it renews itself with was used twice.")
+            format!("A connection of {client}{place} was cut: what it connects or renews itself with was used twice.")
         }
         "grant_family_returned" => format!("{client} gave back what it had{place}."),
         "consent_revoked" => format!("You ended what {client} may do for you{place}."),
@@ -173,6 +174,13 @@ mod tests {
         assert_eq!(names.sentence(&refused).more, "You had paused it.");
         let said_no = event(EventKind::Consent, EventOutcome::Done, "consent_denied");
         assert_eq!(plain(&names.sentence(&said_no).text), "You said no to Acme Assistant at Health records.");
+        let mut less = event(EventKind::Consent, EventOutcome::Done, "consent_changed");
+        less.granted = Some("records.read".parse().unwrap());
+        let said = names.sentence(&less);
+        assert_eq!(plain(&said.text), "You let Acme Assistant do less at Health records, or for less time.");
+        assert_eq!(said.more, "Still allowed: See your health records.");
+        let ended = event(EventKind::TokenExchange, EventOutcome::Refused, "subject_session_ended");
+        assert!(names.sentence(&ended).more.contains("had ended it"));
         let recorded = event(EventKind::Administration, EventOutcome::Done, "consent_given");
         assert_eq!(
             plain(&names.sentence(&recorded).text),

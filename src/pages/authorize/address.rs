@@ -63,10 +63,14 @@ impl Way<'_> {
 
     pub(super) async fn answer_early(&self, address: &ReturnAddress, refusal: Refusal) -> Response {
         let client = &address.client.client.id;
-        // `prompt=none` is asked again and again by clients that do all right.
-        if refusal.reason != ReasonCode::SignInRequired
-            && let Some(seconds) = self.app.limits.count_failure(self.received.source)
-        {
+        // `prompt=none` is asked again and again by clients that do all right, so no failure is counted, but a visitor who
+        // is new each time.
+        let over = if refusal.reason == ReasonCode::SignInRequired {
+            self.app.limits.count_session(self.received.source)
+        } else {
+            self.app.limits.count_failure(self.received.source)
+        };
+        if let Some(seconds) = over {
             return too_many(self.app, seconds);
         }
         match refused_before_sign_in(self.app, self.received, Some(client), &refusal).await {

@@ -11,7 +11,7 @@ use crate::domain::sign_in::SignIn;
 use crate::domain::target::Target;
 use crate::grants::Failure;
 use crate::grants::authorization_request::AuthorizationRequest;
-use crate::grants::authorize::{Authorizing, Outlook, refused_before_sign_in};
+use crate::grants::authorize::{Authorizing, Outlook};
 use crate::grants::consent::{Parties, give, refuse};
 use axum::response::Response;
 
@@ -68,20 +68,8 @@ impl Way<'_> {
         };
         let authorizing = Authorizing::new(self.app, self.received, &request, &user);
         let granted = match authorizing.outlook().await.map_err(|failure| failed(self.app, &failure))? {
-            Outlook::Ask(granted) => granted,
-            // Agreed to meanwhile, on another page. Whoever says no here means no all the same.
-            Outlook::Agreed if posted.one("decision") != Some("allow") => {
-                let refusal =
-                    Refusal::new(ReasonCode::ConsentDenied, "the user said no to what they had allowed before");
-                let client = &request.client.client.id;
-                let recorded = refused_before_sign_in(self.app, self.received, Some(client), &refusal).await;
-                recorded.map_err(|failure| failed(self.app, &failure))?;
-                return Ok(self.denied(&request, &refusal));
-            }
-            Outlook::Agreed => {
-                let target = self.code(&request, &authorizing).await?;
-                return Ok(self.leave(&request.client, &target, Some(Said::Allowed)));
-            }
+            // Whoever agreed meanwhile, on another page, means what they say here all the same: it may be less.
+            Outlook::Ask(granted) | Outlook::Agreed(granted) => granted,
             Outlook::Refused(decision) => return self.refused(&request, &authorizing, *decision).await,
         };
         let Target::Resource(resource) = &granted.target else {
@@ -92,7 +80,10 @@ impl Way<'_> {
         let agreed = agreed_before(&consents, &request.client.client, resource, self.received.now());
         let choice = match read_choice(posted, &about.offered, agreed) {
             Ok(choice) => choice,
-            Err(problem) => return self.ask(&request, &user, &granted, Some(Again { problem, posted })).await,
+            Err(problem) => {
+                let again = Again { problem, posted, seen: &about.offered };
+                return self.ask(&request, &user, &granted, Some(again)).await;
+            }
         };
         let parties = Parties {
             user: &user,
@@ -105,7 +96,7 @@ impl Way<'_> {
         if !choice.allow {
             refuse(self.app, self.received, &parties, granted.scopes.clone()).await.map_err(failed)?;
             let refusal = Refusal::new(ReasonCode::ConsentDenied, "the user said no");
-            return Ok(self.denied(&request, &refusal));
+            return Ok(self.denied(&request, &refusal, agreed.is_some()));
         }
         give(self.app, self.received, &parties, choice.scopes, choice.lasts).await.map_err(failed)?;
         let target = self.code(&request, &authorizing).await?;

@@ -3,14 +3,13 @@
 use super::super::connect::{Connect, connect_page};
 use super::super::error::failed;
 use super::super::{form, login};
-use super::{AboutConnect, CONNECT, TICKET, Ticket, Way, continue_path};
+use super::{AboutConnect, CONNECT, Ticket, Way};
 use crate::domain::client::Assurance;
 use crate::domain::decision::{ReasonCode, Refusal, SignInNeeded};
 use crate::domain::resource::{Resource, ResourceScope};
 use crate::domain::target::{Target, meant};
 use crate::grants::authorization_request::AuthorizationRequest;
 use crate::grants::authorize::refused_before_sign_in;
-use crate::tokens::seal;
 use axum::response::Response;
 
 impl Way<'_> {
@@ -54,21 +53,29 @@ impl Way<'_> {
         Ok(connect_page(self.app, &page))
     }
 
-    pub(super) fn wish(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> login::LoginWish {
+    /// What the sign-in is for. A stronger or newer one is by the same provider, for it is about the same account.
+    async fn wish(
+        &self,
+        request: &AuthorizationRequest,
+        needed: Option<&SignInNeeded>,
+    ) -> Result<login::LoginWish, Response> {
+        let idp = match needed {
+            Some(_) => self.browser.signed_in(self.app).await?.map(|user| user.idp),
+            None => None,
+        };
         let ticket = Ticket { stepped_up: self.ticket.stepped_up || needed.is_some(), ..self.ticket.clone() };
-        let ticket = serde_json::to_string(&ticket).expect("a ticket has only texts and numbers");
         let max_age = [request.max_age, needed.and_then(|needed| needed.max_age)].into_iter().flatten().min();
         let wanted = needed.map(|needed| needed.acr_values.join(" ")).filter(|values| !values.is_empty());
-        login::LoginWish {
-            return_to: continue_path(&seal::seal_for(&self.app.secrets_key, TICKET, &ticket)),
-            idp: None,
+        Ok(login::LoginWish {
+            return_to: ticket.continue_path(self.app),
+            idp,
             again: request.prompt.login || needed.is_some(),
             choose_account: request.prompt.select_account,
             max_age,
             acr_values: wanted.or_else(|| request.acr_values.clone()),
             login_hint: request.login_hint.clone(),
             app: Some(self.who(&request.client)),
-        }
+        })
     }
 
     pub(super) async fn connected(&self, allowed: bool, needed: Option<&SignInNeeded>) -> Result<Response, Response> {
@@ -79,7 +86,7 @@ impl Way<'_> {
             refused_before_sign_in(self.app, self.received, Some(client), &refusal)
                 .await
                 .map_err(|failure| failed(self.app, &failure))?;
-            return Ok(self.denied(&request, &refusal));
+            return Ok(self.denied(&request, &refusal, false));
         }
         Ok(self.to_provider(&request, needed).await)
     }
@@ -92,7 +99,10 @@ impl Way<'_> {
     }
 
     pub(super) async fn to_provider(&self, request: &AuthorizationRequest, needed: Option<&SignInNeeded>) -> Response {
-        let wish = self.wish(request, needed);
+        let wish = match self.wish(request, needed).await {
+            Ok(wish) => wish,
+            Err(page) => return page,
+        };
         if self.after_form {
             login::begin_after_form(self.app, self.browser, wish).await
         } else {

@@ -27,7 +27,7 @@ impl Way<'_> {
         };
         let authorizing = Authorizing::new(self.app, self.received, &request, &user);
         match authorizing.outlook().await.map_err(|failure| failed(self.app, &failure))? {
-            Outlook::Agreed => {
+            Outlook::Agreed(_) => {
                 let target = self.code(&request, &authorizing).await?;
                 Ok(see_other(&target))
             }
@@ -113,10 +113,11 @@ impl Way<'_> {
     }
 
     /// The user said no on a page of ours, so they may go back to the client, whoever it is.
-    pub(super) fn denied(&self, request: &AuthorizationRequest, refusal: &Refusal) -> Response {
+    /// `keeps`: the client goes on with what it was allowed before.
+    pub(super) fn denied(&self, request: &AuthorizationRequest, refusal: &Refusal, keeps: bool) -> Response {
         let parameters = [("error", refusal.error().as_str()), ("error_description", refusal.description())];
         let target = request.return_address().with(&self.app.config.issuer, &parameters);
-        self.leave(&request.client, &target, Some(Said::Denied))
+        self.leave(&request.client, &target, Some(Said::Denied { keeps }))
     }
 
     pub(super) fn leave(&self, client: &ClientEntry, target: &str, said: Option<Said>) -> Response {

@@ -1,7 +1,7 @@
 //! `/callback/{idp}`: the user comes back from their provider. What does not fit the sign-in that this very browser began
 //! is refused (rules OC-03, OC-04, SB-13, IS-03).
 
-use super::super::error::{error, not_signed_in, too_many, unavailable};
+use super::super::error::{Named, error, not_signed_in, too_many, unavailable};
 use super::super::layout::see_other;
 use super::super::session::{Attempt, Browser};
 use super::super::who::{isolated, shown};
@@ -18,7 +18,7 @@ use crate::grants::params::decode;
 use crate::tokens::seal::open_for;
 use crate::upstream::login::LoginError;
 use axum::Extension;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use secrecy::ExposeSecret;
@@ -33,7 +33,7 @@ pub(in super::super) async fn callback(
     State(app): State<Arc<App>>,
     Extension(received): Extension<Received>,
     browser: Browser,
-    Path(idp): Path<String>,
+    Named(idp): Named,
     RawQuery(query): RawQuery,
 ) -> Response {
     let back = Back { app: &app, received: &received, browser: &browser };

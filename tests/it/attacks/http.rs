@@ -59,11 +59,11 @@ async fn a42_a_parameter_sent_twice_or_in_the_url() {
     for query in ["scope=records.write", "client_secret=pcs_x", "x=1"] {
         let path = format!("/token?{query}");
         let answer = send(&world.server, Method::POST, &path, &[("content-type", FORM)], body.clone()).await;
-        refused(&world, &answer, INVALID_REQUEST, ReasonCode::ParameterInvalid, &[&subject, secret]).await;
+        refused(&world, &answer, INVALID_REQUEST, ReasonCode::NotAForm, &[&subject, secret]).await;
     }
     let path = format!("/token?{body}");
     let answer = send(&world.server, Method::POST, &path, &[("content-type", FORM)], "").await;
-    refused(&world, &answer, INVALID_REQUEST, ReasonCode::ParameterInvalid, &[&subject, secret]).await;
+    refused(&world, &answer, INVALID_REQUEST, ReasonCode::NotAForm, &[&subject, secret]).await;
     // Two Authorization headers.
     let basic = basic_header("assistant", world.secret("assistant"));
     let headers = [("content-type", FORM), ("authorization", basic.as_str()), ("authorization", &basic)];
@@ -86,7 +86,7 @@ async fn a44_another_content_type_or_method() {
         let headers = [("content-type", content_type), ("authorization", basic.as_str())];
         let answer = send(&world.server, Method::POST, "/token", &headers, body).await;
         let secret = [world.secret("assistant"), basic.strip_prefix("Basic ").unwrap()];
-        refused(&world, &answer, INVALID_REQUEST, ReasonCode::ParameterInvalid, &secret).await;
+        refused(&world, &answer, INVALID_REQUEST, ReasonCode::NotAForm, &secret).await;
     }
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::PATCH, Method::TRACE] {
         let headers = [("content-type", FORM), ("authorization", basic.as_str())];

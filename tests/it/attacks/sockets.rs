@@ -213,5 +213,5 @@ async fn a43_deeply_nested_json() {
     assert_eq!(register(r#"{"a":"#.repeat(3_000)).await, 400);
     let request = Request::post("/token").header("content-type", "application/json").body(Body::from(deep));
     let answer = world.server.send(request.unwrap()).await;
-    refused(&world, &answer, INVALID_REQUEST, ReasonCode::ParameterInvalid, &[]).await;
+    refused(&world, &answer, INVALID_REQUEST, ReasonCode::NotAForm, &[]).await;
 }

@@ -225,7 +225,12 @@ models = ["records.read"]
         ("client_id", "records-server"),
         ("client_secret", secret.as_str()),
     ];
-    assert_eq!(claims(&desk.door.server.token(&form, None).await.token())["act"]["sub"], "records-server");
+    let exchanged = desk.door.server.token(&form, None).await.token();
+    assert_eq!(claims(&exchanged)["act"]["sub"], "records-server");
+    // What the exchange gave is of a sign-in that is not its client's to end, and 200 would say that it had ended.
+    let alone = [("token", exchanged.as_str()), form[4], form[5]];
+    let kept = Browser::default().post_from(desk.door.router(), "/revoke", &alone, &[]).await;
+    desk.assert_refused(&kept, ReasonCode::TokenNotRevocable, "unsupported_token_type").await;
     let revoke = [("token", answer.json()["refresh_token"].as_str().unwrap().to_owned())];
     let revoke = [("token", revoke[0].1.as_str()), ("client_id", "desk")];
     assert_eq!(Browser::default().post_from(desk.door.router(), "/revoke", &revoke, &[]).await.status, 200);

@@ -3,6 +3,7 @@
 use super::{CALLBACK, CLAIMS, Desk, LOGIN, REGISTRY, provider, request};
 use crate::browser::{Browser, field, leads_to, location, query};
 use crate::database::Kind;
+use crate::issuer::TestIssuer;
 use crate::registration::register;
 use crate::server::Answer;
 use procura::domain::decision::ReasonCode;
@@ -47,6 +48,29 @@ impl Desk {
         let fields = [("form", form.as_str()), ("decision", "allow")];
         leads_to(&self.alice.post(self.door.router(), "/authorize/connect", &fields).await)
     }
+}
+
+#[tokio::test]
+async fn a_stronger_sign_in_is_by_the_provider_that_the_user_is_signed_in_at() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    let partner = TestIssuer::start().await;
+    let file = format!(
+        "{}{}{REGISTRY}",
+        provider("corp", &desk.door.idp, LOGIN, CLAIMS),
+        provider("partner", &partner, LOGIN, CLAIMS)
+    );
+    desk.door.server.apply(&file).await;
+    let vault = [
+        ("client_id", "other"),
+        ("redirect_uri", "https://other.example.com/callback"),
+        ("resource", "https://vault.example.com"),
+        ("scope", "vault.open"),
+    ];
+    let asked = location(&desk.get(&request(&vault)).await);
+    assert!(asked.as_str().starts_with(desk.door.idp.issuer()), "{asked}");
+    // Whoever is not signed in chooses.
+    let page = Browser::default().get(desk.door.router(), &request(&vault)).await;
+    assert!(page.text.contains("The corp") && page.text.contains("The partner"), "{}", page.text);
 }
 
 #[tokio::test]

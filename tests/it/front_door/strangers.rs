@@ -58,6 +58,46 @@ async fn strangers_at_the_endpoints_for_clients_wait_and_fill_no_disk() {
 }
 
 #[tokio::test]
+async fn a60_whoever_names_a_public_client_cannot_fill_the_audit_trail() {
+    let pushed = request(&[("redirect_uri", "https://evil.example/")]);
+    let pushed: Vec<(String, String)> =
+        url::form_urlencoded::parse(pushed.strip_prefix("/authorize?").unwrap().as_bytes()).into_owned().collect();
+    let pushed: Vec<(&str, &str)> = pushed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+    for (path, form) in [
+        ("/introspect", vec![("client_id", "desk"), ("token", "x")]),
+        ("/revoke", vec![("client_id", "desk")]),
+        ("/par", pushed),
+        ("/token", vec![("client_id", "desk"), ("grant_type", "client_credentials")]),
+        (
+            "/token",
+            vec![
+                ("client_id", "desk"),
+                ("grant_type", exchange),
+                ("subject_token", "x"),
+                ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token"),
+                ("resource", super::RECORDS),
+            ],
+        ),
+    ] {
+        let door = door(FAILURES).await;
+        let ask = async || Browser::default().post_from(door.router(), path, &form, &[]).await;
+        for _ in 0..3 {
+            let answer = ask().await;
+            assert!(answer.status == 400 || answer.status == 401, "{path}: {} {}", answer.status, answer.text);
+        }
+        assert_slowed(&door.server, &ask().await, path).await;
+    }
+    // Asked again and again without a page, who is not signed in does nothing wrong, but not without end.
+    let door = door(SESSIONS).await;
+    let silent = request(&[("prompt", "none")]);
+    for _ in 0..3 {
+        assert_eq!(Browser::default().get(door.router(), &silent).await.status, 303);
+    }
+    assert_slowed(&door.server, &Browser::default().get(door.router(), &silent).await, "prompt=none").await;
+}
+
+#[tokio::test]
 async fn a60_codes_and_refresh_tokens_cannot_be_tried_without_end_by_whoever_knows_a_public_client() {
     for (name, value, grant) in [
         ("refresh_token", "x", "refresh_token"),

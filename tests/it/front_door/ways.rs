@@ -1,10 +1,11 @@
 //! How the browser gets from page to page at `/authorize`, and what stands in the way.
 
-use super::{CALLBACK, CLAIMS, Desk, LOGIN, REGISTRY, provider, request};
-use crate::browser::{Browser, FrontDoor, leads_to, location, query};
+use super::{CALLBACK, CLAIMS, Desk, LOGIN, REGISTRY, provider, refresh_token, request};
+use crate::browser::{Browser, FrontDoor, field, leads_to, location, query};
 use crate::database::Kind;
 use crate::server::TestServer;
 use axum::http::StatusCode;
+use procura::domain::change::Change;
 use procura::domain::decision::ReasonCode;
 use serde_json::json;
 use std::time::Duration;
@@ -182,13 +183,78 @@ async fn offline_access_gets_a_refresh_token_for_an_app_that_nobody_registered()
 #[tokio::test]
 async fn who_paused_a_client_is_told_so_and_led_to_where_it_can_go_on() {
     let mut desk = Desk::new(Kind::Sqlite).await;
-    desk.code().await;
+    let code = desk.code().await;
+    let token = refresh_token(&desk.redeem(&code, &[]).await);
     let consents = desk.door.server.app.store.list_consents(Some("corp|alice"), None, true, 0).await.unwrap();
-    desk.door.server.change(&[procura::domain::change::Change::PauseConsent(consents[0].id.clone())]).await;
-    let page = desk.get(&request(&[])).await;
-    assert!(page.status == 400 && page.text.contains("You had paused it"), "{}", page.text);
-    assert!(page.text.contains("/account\""), "{}", page.text);
+    desk.door.server.change(&[Change::PauseConsent(consents[0].id.clone())]).await;
+    // Whatever it asks for: the answer to another question would replace what she paused.
+    for scope in ["records.read", "records.write", "records.read records.write"] {
+        let page = desk.get(&request(&[("scope", scope)])).await;
+        assert!(page.status == 400 && page.text.contains("You had paused it"), "{scope}: {}", page.text);
+        assert!(page.text.contains("/account\""), "{}", page.text);
+    }
+    // Its refresh token still is one: clients throw it away at invalid_grant, and it goes on once she lets it.
+    desk.assert_refused(&desk.refresh(&token, &[]).await, ReasonCode::ConsentPaused, "access_denied").await;
     // Whoever asks in a frame that nobody sees hears it at once.
     let silent = desk.get(&request(&[("prompt", "none")])).await;
     assert_eq!(query(&location(&silent))["error"], "access_denied");
+    desk.door.server.change(&[Change::ResumeConsent(consents[0].id.clone())]).await;
+    assert_eq!(desk.refresh(&token, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_says_no_hears_whether_what_was_allowed_before_goes_on() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    let page = desk.get(&request(&[])).await;
+    let first = desk.answer(&page, "deny").await;
+    assert!(first.text.contains("Nothing was allowed.") && !first.text.contains("goes on; see"), "{}", first.text);
+    let code = desk.code().await;
+    let token = refresh_token(&desk.redeem(&code, &[]).await);
+    let page = desk.get(&request(&[("scope", "records.write")])).await;
+    let again = desk.answer(&page, "deny").await;
+    assert!(again.text.contains("Nothing new was allowed") && again.text.contains("/account\""), "{}", again.text);
+    assert_eq!(desk.refresh(&token, &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn of_two_open_pages_the_later_answer_counts_though_it_allows_less() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    let both = [("scope", "records.read records.write")];
+    let (narrow, wide) = (desk.get(&request(&both)).await, desk.get(&request(&both)).await);
+    let form = field(&wide, "form");
+    let all = [
+        ("form", form.as_str()),
+        ("decision", "allow"),
+        ("scope", "records.read"),
+        ("scope", "records.write"),
+        ("lasts", "month"),
+    ];
+    desk.alice.post(desk.door.router(), "/authorize/decision", &all).await;
+    let code = query(&leads_to(&desk.answer(&narrow, "allow").await))["code"].clone();
+    assert_eq!(desk.redeem(&code, &[]).await.json()["scope"], "records.read");
+    let consents = desk.door.server.app.store.list_consents(Some("corp|alice"), None, true, 0).await.unwrap();
+    assert_eq!(consents[0].scopes, "records.read".parse().unwrap());
+    assert_eq!(consents[0].expires_at, Some(consents[0].granted_at + 86_400), "for a day, as she said last");
+}
+
+#[tokio::test]
+async fn a_form_that_can_no_longer_be_sent_leads_to_its_page_again() {
+    let mut desk = Desk::new(Kind::Sqlite).await;
+    let page = desk.get(&request(&[])).await;
+    // She signs in once more, in another window: the form is of the session before.
+    let asked = location(&desk.get(&request(&[("prompt", "login")])).await);
+    let id_token = desk.door.alice(&asked, json!({"auth_time": desk.door.server.clock.now()}));
+    desk.get(&desk.door.way_back(&asked, &id_token, "")).await;
+    let refused = desk.answer(&page, "allow").await;
+    assert_eq!(refused.status, 403);
+    let (_, rest) = refused.text.split_once("href=\"/authorize/continue").expect("a way to the page");
+    let path = format!("/authorize/continue{}", rest.split_once('"').unwrap().0);
+    let page = desk.get(&path).await;
+    assert!(page.text.contains("See your records"), "{}", page.text);
+    assert!(query(&leads_to(&desk.answer(&page, "allow").await)).contains_key("code"));
+    // What was answered is no question any more, and a request lasts half an hour.
+    desk.door.server.clock.advance(Duration::from_mins(31));
+    let late = desk.answer(&page, "allow").await;
+    assert!(late.status == 400 && late.text.contains("start again"), "{}", late.text);
+    assert!(!late.text.contains("/authorize/continue"), "{}", late.text);
 }

@@ -59,6 +59,10 @@ fn a_client_that_the_user_paused_waits_and_has_no_link_to_show() {
     world.consent("assistant", "records").paused_at = Some(NOW - 1);
     let refusal = world.refuses(&Ask::usual());
     assert_eq!((refusal.reason, refusal.consent), (ReasonCode::ConsentPaused, None));
+    // For what was never agreed to it waits as well.
+    world.consent("assistant", "records").scopes = scopes("records.read");
+    let refusal = world.refuses(&Ask::usual().scopes("records.write"));
+    assert_eq!((refusal.reason, refusal.consent), (ReasonCode::ConsentPaused, None));
     world.consent("assistant", "records").revoked_at = Some(NOW - 1);
     assert_eq!(world.refuses(&Ask::usual()).reason, ReasonCode::ConsentRevoked);
 }
