@@ -44,6 +44,8 @@ export class FrontDoor extends World {
       client_secret: LOGIN_SECRET,
       redirect_uris: [`${issuer}/callback/corp`],
       post_logout_redirect_uris: [`${issuer}/logout`],
+      backchannel_logout_uri: `${issuer}/backchannel-logout/corp`,
+      backchannel_logout_session_required: true,
     });
     this.#servers.push(await startModels({ issuer, url: this.models }));
     this.#servers.push(

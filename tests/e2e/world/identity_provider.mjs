@@ -158,6 +158,7 @@ function configuration(keys, more) {
     conformIdTokenClaims: false,
     features: {
       devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: (context, form) => {
@@ -165,6 +166,8 @@ function configuration(keys, more) {
         },
       },
     },
+    // Its own refuses loopback, where everything is here.
+    fetch: (url, { dispatcher: _, ...options }) => fetch(url, options),
     interactions: { url: (_context, interaction) => `/interaction/${interaction.uid}` },
     ttl: { IdToken: 3600, Interaction: 600, Session: 3600, Grant: 3600, AccessToken: 3600, AuthorizationCode: 60 },
     findAccount: (_context, sub) =>
