@@ -3,6 +3,7 @@
 mod caches;
 mod client_documents;
 mod clients;
+mod consent_handles;
 mod grant_tokens;
 mod limits;
 pub mod metrics;
@@ -11,9 +12,10 @@ mod snapshot;
 mod upkeep;
 mod uses;
 
-pub use caches::{ConsentCache, ConsentHandles, UserCache};
+pub use caches::{ConsentCache, UserCache};
 pub use client_documents::ResolveError;
 pub use clients::ClientDirectory;
+pub use consent_handles::ConsentHandles;
 pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
 pub use secret_check::{SecretCheck, SecretVerdict};

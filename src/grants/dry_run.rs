@@ -65,7 +65,8 @@ pub enum DryRunProblem {
 /// if the user had just signed in for it.
 ///
 /// The token is assumed to be the best that the provider can give: right audience, just issued, with the `acr` that the
-/// backend wants, without `scope` and `may_act`. A real one can only fare worse, and `explain` then says how. Limits are not counted.
+/// backend wants, without `scope` and `may_act`. A real one can only fare worse, and `explain` then says how. Limits are
+/// not counted.
 ///
 /// # Errors
 /// [`DryRunProblem`].

@@ -62,6 +62,13 @@ pub struct Caller {
     pub authentication: ClientAuthentication,
 }
 
+impl Caller {
+    /// True if anybody could be it: it has no secret, or registered itself.
+    pub fn is_anybody(&self) -> bool {
+        self.authentication == ClientAuthentication::None || self.client.assurance == Assurance::SelfAsserted
+    }
+}
+
 /// An issued token: the answer of a grant (RFC 6749 §5.1, RFC 8693 §2.2.1).
 pub struct Issued {
     /// The compact JWS. Never logged.
@@ -108,9 +115,7 @@ pub enum Failure {
 /// A refusal of a client that has proved nothing is counted before it is recorded: whoever names a client without a secret,
 /// or registers one, can spend neither our disk nor our time (A60).
 pub fn unproven(app: &App, received: &Received, caller: &Caller) -> Result<(), Failure> {
-    let is_anybody =
-        caller.authentication == ClientAuthentication::None || caller.client.assurance == Assurance::SelfAsserted;
-    match app.limits.count_failure(received.source.filter(|_| is_anybody)) {
+    match app.limits.count_failure(received.source.filter(|_| caller.is_anybody())) {
         Some(seconds) => Err(Failure::TooMany(seconds)),
         None => Ok(()),
     }

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::domain::event::EventKind;
 use crate::domain::identity_provider::SubjectTokenType;
-use crate::domain::subject::SubjectIssuer;
+use crate::domain::subject::{Subject, SubjectIssuer};
 
 /// Ends what the token is of, if it is this client's. Nothing is done about any other text, and nothing is told of it
 /// (RFC 7009 §2.2).
@@ -20,8 +20,8 @@ pub async fn revoke(app: &App, received: &Received, caller: &Caller, token: &str
     let refresh_token = app.grant_tokens.family_of_refresh_token(token).map(|(family, _)| family);
     let (id, is_access_token) = match refresh_token {
         Some(family) => (Some(family), false),
-        None => match session_of_own_access_token(app, received, caller, token).await {
-            Some(session) => (session, true),
+        None => match own_access_token(app, received, caller, token).await {
+            Some(token) => (token.sid, true),
             None => return Ok(()),
         },
     };
@@ -43,13 +43,8 @@ pub async fn revoke(app: &App, received: &Received, caller: &Caller, token: &str
     }
 }
 
-/// The `sid` of a live access token that this client got itself; `None`: the text is no such token.
-async fn session_of_own_access_token(
-    app: &App,
-    received: &Received,
-    caller: &Caller,
-    token: &str,
-) -> Option<Option<String>> {
+/// A live access token that this client got itself.
+async fn own_access_token(app: &App, received: &Received, caller: &Caller, token: &str) -> Option<Subject> {
     let (snapshot, keys) = (app.snapshot(), app.signing_keys());
     let subject = app
         .verifier(&snapshot, &keys, received.now())
@@ -57,7 +52,7 @@ async fn session_of_own_access_token(
         .await
         .ok()?;
     match &subject.issuer {
-        SubjectIssuer::Own(own) if own.client_id == caller.client.client.id.as_str() => Some(subject.sid),
+        SubjectIssuer::Own(own) if own.client_id == caller.client.client.id.as_str() => Some(subject),
         SubjectIssuer::Own(_) | SubjectIssuer::Idp(_) | SubjectIssuer::SignIn(_) => None,
     }
 }

@@ -7,6 +7,7 @@ pub mod error;
 mod form;
 pub mod metadata;
 pub mod par;
+mod refusal;
 pub mod register;
 pub mod token;
 pub mod token_state;

@@ -4,9 +4,8 @@ use super::TOKEN;
 use super::client_auth::{AuthenticationFailure, Credentials};
 use super::error::OAuthError;
 use super::form::{Posted, admit, posted, unavailable};
-use super::token_state::failed;
+use super::refusal::{failed, refused, stranger};
 use crate::app::App;
-use crate::domain::client::Assurance;
 use crate::domain::decision::{ErrorCode, ReasonCode, Refusal};
 use crate::domain::event::EventKind;
 use crate::domain::names::ClientId;
@@ -24,6 +23,8 @@ use std::sync::Arc;
 
 /// How long a pushed request waits, in seconds.
 const WAITS_SECONDS: i64 = 90;
+/// What refusals here are recorded as.
+const KIND: EventKind = EventKind::Authorization;
 const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 
 /// Every method of `/par`.
@@ -46,17 +47,8 @@ async fn push(app: &App, received: &Received, request: Request<Body>) -> Result<
     let challenge = request.headers().contains_key(header::AUTHORIZATION);
     let Posted { headers, body, params } = posted(app, request).await?;
     let _place = admit(app)?;
-    let refused = async |client: Option<&ClientId>, refusal: Refusal| -> OAuthError {
-        let event = refused_early(received, EventKind::Authorization, client, None, &refusal);
-        match app.audit.record(event, None).await {
-            Ok(()) => OAuthError::refused(&refusal, None, challenge),
-            Err(error) => unavailable(&error.to_string()),
-        }
-    };
-    // Whoever has not proved who they are can spend neither our disk nor our time.
-    let stranger = async |client: Option<&ClientId>, refusal: Refusal| match app.limits.count_failure(received.source) {
-        Some(seconds) => OAuthError::slow_down(seconds),
-        None => refused(client, refusal).await,
+    let stranger = async |client: Option<&ClientId>, refusal: Refusal| {
+        stranger(app, received, (KIND, client), &refusal, challenge).await
     };
     let params = match params {
         Ok(params) => params,
@@ -92,11 +84,12 @@ async fn push(app: &App, received: &Received, request: Request<Body>) -> Result<
     let checked = ReturnAddress::read(&caller.client, &body, &app.config.registration)
         .and_then(|address| read(&address, &body, &snapshot.registry, &app.config.issuer));
     if let Err(refusal) = checked {
-        unproven(app, received, &caller).map_err(failed)?;
-        return Err(refused(Some(id), refusal).await);
+        unproven(app, received, &caller).map_err(|failure| failed(failure, false))?;
+        return Err(refused(app, refused_early(received, KIND, Some(id), None, &refusal), &refusal, challenge).await);
     }
-    let is_anybody = !caller.client.client.is_confidential() || caller.client.assurance == Assurance::SelfAsserted;
-    if is_anybody && let Some(seconds) = app.limits.count_session(received.source) {
+    if caller.is_anybody()
+        && let Some(seconds) = app.limits.count_session(received.source)
+    {
         return Err(OAuthError::slow_down(seconds));
     }
     let request_uri = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()));

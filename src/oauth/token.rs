@@ -2,11 +2,11 @@
 
 use super::TOKEN;
 use super::client_auth::{AuthenticationFailure, Credentials};
-use super::error::OAuthError;
 use super::form::{Posted, admit, posted, unavailable};
+use super::refusal::{failed, refused, too_many};
 use crate::app::App;
 use crate::domain::client::GrantType;
-use crate::domain::decision::{ErrorCode, ReasonCode, Refusal};
+use crate::domain::decision::{ReasonCode, Refusal};
 use crate::domain::event::EventKind;
 use crate::grants::params::Params;
 use crate::grants::request::{GrantRequest, grant_type};
@@ -92,9 +92,7 @@ async fn post(app: &App, received: &Received, request: Request<Body>) -> Respons
     };
     match grant(app, received, &caller, &params, started).await {
         Ok(issued) => answer(issued),
-        Err(Failure::Refused { refusal, consent }) => OAuthError::refused(&refusal, consent, challenge).into_response(),
-        Err(Failure::TooMany(seconds)) => OAuthError::slow_down(seconds).into_response(),
-        Err(Failure::Unavailable(cause)) => unavailable(&cause).into_response(),
+        Err(failure) => failed(failure, challenge).into_response(),
     }
 }
 
@@ -199,19 +197,15 @@ async fn stranger(
     refusal: Refusal,
     challenge: bool,
 ) -> Response {
-    let ours = refusal.error() == ErrorCode::TemporarilyUnavailable;
-    if !ours && let Some(seconds) = app.limits.count_failure(received.source) {
-        return OAuthError::slow_down(seconds).into_response();
+    if let Some(answer) = too_many(app, received, &refusal) {
+        return answer.into_response();
     }
     let claimed = credentials.and_then(Credentials::claimed);
     let kind = params.map_or(EventKind::TokenRequest, kind);
     let method = credentials.map(Credentials::method);
     log_refusal(received, claimed.as_ref().map(crate::domain::names::ClientId::as_str), &refusal);
     let event = refused_early(received, kind, claimed.as_ref(), method, &refusal);
-    match app.audit.record(event, None).await {
-        Ok(()) => OAuthError::refused(&refusal, None, challenge).into_response(),
-        Err(error) => unavailable(&error.to_string()).into_response(),
-    }
+    refused(app, event, &refusal, challenge).await.into_response()
 }
 
 fn answer(issued: Issued) -> Response {

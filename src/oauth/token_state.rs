@@ -3,20 +3,23 @@
 use super::client_auth::{AuthenticationFailure, Credentials};
 use super::error::OAuthError;
 use super::form::{Posted, admit, posted, unavailable};
+use super::refusal::{failed, refused, stranger};
 use super::{INTROSPECT, TOKEN};
 use crate::app::App;
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::domain::event::EventKind;
-use crate::domain::names::ClientId;
 use crate::grants::introspection::introspect as state_of;
 use crate::grants::params::Params;
-use crate::grants::{Caller, Failure, Received, refused_early, revocation, unproven};
+use crate::grants::{Caller, Received, refused_early, revocation, unproven};
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use std::sync::Arc;
+
+/// What refusals here are recorded as.
+const KIND: EventKind = EventKind::TokenRequest;
 
 /// Every method of `/revoke`.
 pub async fn revoke(
@@ -55,7 +58,7 @@ async fn revoked(app: &App, received: &Received, request: Request<Body>) -> Resu
         Ok(token) => token,
         Err(refusal) => return Err(refused_caller(app, received, &caller, refusal).await),
     };
-    revocation::revoke(app, received, &caller, token).await.map_err(failed)?;
+    revocation::revoke(app, received, &caller, token).await.map_err(|failure| failed(failure, false))?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -69,7 +72,7 @@ async fn introspected(app: &App, received: &Received, request: Request<Body>) ->
         Ok(token) => token,
         Err(refusal) => return Err(refused_caller(app, received, &caller, refusal).await),
     };
-    let state = state_of(app, received, &caller, token).await.map_err(failed)?;
+    let state = state_of(app, received, &caller, token).await.map_err(|failure| failed(failure, false))?;
     let body = state.map_or_else(|| r#"{"active":false}"#.to_owned(), |members| Value::Object(members).to_string());
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
@@ -81,57 +84,24 @@ async fn authenticated(app: &App, received: &Received, request: Request<Body>) -
     let read = params.and_then(|params| Ok((Credentials::read(&headers, &params)?, params)));
     let (credentials, params) = match read {
         Ok(read) => read,
-        Err(refusal) => return Err(stranger(app, received, None, refusal, challenge).await),
+        Err(refusal) => return Err(stranger(app, received, (KIND, None), &refusal, challenge).await),
     };
     match credentials.authenticate(app, &app.snapshot(), received.now()).await {
         Ok(caller) => Ok((caller, params)),
         Err(AuthenticationFailure::Unavailable(error)) => Err(unavailable(&error.to_string())),
         Err(AuthenticationFailure::Refused(refusal)) => {
-            Err(stranger(app, received, credentials.claimed(), refusal, challenge).await)
+            Err(stranger(app, received, (KIND, credentials.claimed().as_ref()), &refusal, challenge).await)
         }
-    }
-}
-
-/// Refuses whoever has not proved who they are: they can spend neither our disk nor our time.
-async fn stranger(
-    app: &App,
-    received: &Received,
-    client: Option<ClientId>,
-    refusal: Refusal,
-    challenge: bool,
-) -> OAuthError {
-    match app.limits.count_failure(received.source) {
-        Some(seconds) => OAuthError::slow_down(seconds),
-        None => refused(app, received, client, refusal, challenge).await,
     }
 }
 
 /// Refuses a client that named itself, or proved to be it.
 async fn refused_caller(app: &App, received: &Received, caller: &Caller, refusal: Refusal) -> OAuthError {
     match unproven(app, received, caller) {
-        Ok(()) => refused(app, received, Some(caller.client.client.id.clone()), refusal, false).await,
-        Err(failure) => failed(failure),
-    }
-}
-
-async fn refused(
-    app: &App,
-    received: &Received,
-    client: Option<ClientId>,
-    refusal: Refusal,
-    challenge: bool,
-) -> OAuthError {
-    let event = refused_early(received, EventKind::TokenRequest, client.as_ref(), None, &refusal);
-    match app.audit.record(event, None).await {
-        Ok(()) => OAuthError::refused(&refusal, None, challenge),
-        Err(error) => unavailable(&error.to_string()),
-    }
-}
-
-pub(super) fn failed(failure: Failure) -> OAuthError {
-    match failure {
-        Failure::TooMany(seconds) => OAuthError::slow_down(seconds),
-        Failure::Unavailable(cause) => unavailable(&cause),
-        Failure::Refused { refusal, .. } => OAuthError::refused(&refusal, None, false),
+        Ok(()) => {
+            let event = refused_early(received, KIND, Some(&caller.client.client.id), None, &refusal);
+            refused(app, event, &refusal, false).await
+        }
+        Err(failure) => failed(failure, false),
     }
 }

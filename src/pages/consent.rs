@@ -1,7 +1,8 @@
 //! `/consent/{handle}`: what a client asks of the user at a token exchange, the user's answer, and how the client learns
 //! of it.
 
-use super::consent_view::{Again, View, agreed_before, is_paused, offered, page_for, read_choice};
+use super::consent_choice::{agreed_before, is_paused, offered, read_choice};
+use super::consent_view::{Again, View, page_for};
 use super::error::{Named, done, error, error_with_link, expired, failed, stopped, unavailable};
 use super::posted::Posted;
 use super::session::Browser;

@@ -5,6 +5,7 @@ mod authorize;
 mod backchannel;
 mod connect;
 mod consent;
+mod consent_choice;
 mod consent_view;
 mod error;
 mod form;

@@ -74,7 +74,8 @@ pub(crate) async fn consents_for_everyone(store: &Store, now: i64) -> Result<Vec
 
 /// Carries out changes together with the event that tells of them; without changes there is no event.
 ///
-/// `consents` are those that changes may name by id. `registry_version`: what the changes were checked against, if that matters to them.
+/// `consents` are those that changes may name by id. `registry_version`: what the changes were checked against, if that
+/// matters to them.
 ///
 /// # Errors
 /// As [`Store::change_since`].

@@ -48,11 +48,8 @@ impl Way<'_> {
 
     /// Whom to answer is not known, so the user is told and nothing is sent anywhere (rule OA-03).
     async fn page_of(&self, client: Option<&ClientId>, refusal: &Refusal) -> Response {
-        if let Some(seconds) = self.app.limits.count_failure(self.received.source) {
-            return too_many(self.app, seconds);
-        }
-        if let Err(failure) = refused_before_sign_in(self.app, self.received, client, refusal).await {
-            return failed(self.app, &failure);
+        if let Err(page) = recorded(self.app, self.received, client, refusal).await {
+            return page;
         }
         if let Some(seconds) = refusal.retry_after_seconds {
             return too_many(self.app, seconds);
@@ -62,20 +59,9 @@ impl Way<'_> {
     }
 
     pub(super) async fn answer_early(&self, address: &ReturnAddress, refusal: Refusal) -> Response {
-        let client = &address.client.client.id;
-        // `prompt=none` is asked again and again by clients that do all right, so no failure is counted, but a visitor who
-        // is new each time.
-        let over = if refusal.reason == ReasonCode::SignInRequired {
-            self.app.limits.count_session(self.received.source)
-        } else {
-            self.app.limits.count_failure(self.received.source)
-        };
-        if let Some(seconds) = over {
-            return too_many(self.app, seconds);
-        }
-        match refused_before_sign_in(self.app, self.received, Some(client), &refusal).await {
+        match recorded(self.app, self.received, Some(&address.client.client.id), &refusal).await {
             Ok(()) => self.back_with_error(address, &refusal),
-            Err(failure) => failed(self.app, &failure),
+            Err(page) => page,
         }
     }
 
@@ -99,6 +85,29 @@ impl Way<'_> {
     fn is_silent(&self) -> bool {
         single(self.ticket.form.as_bytes(), "prompt").is_ok_and(|prompt| prompt.as_deref() == Some("none"))
     }
+}
+
+/// Puts a refusal on record before anybody signed in, until there are too many from one address.
+///
+/// # Errors
+/// A page: too many, or it cannot be recorded.
+async fn recorded(
+    app: &App,
+    received: &Received,
+    client: Option<&ClientId>,
+    refusal: &Refusal,
+) -> Result<(), Response> {
+    // `prompt=none` is asked again and again by clients that do all right, so no failure is counted, but a visitor who is
+    // new each time.
+    let over = if refusal.reason == ReasonCode::SignInRequired {
+        app.limits.count_session(received.source)
+    } else {
+        app.limits.count_failure(received.source)
+    };
+    if let Some(seconds) = over {
+        return Err(too_many(app, seconds));
+    }
+    refused_before_sign_in(app, received, client, refusal).await.map_err(|failure| failed(app, &failure))
 }
 
 /// What is wrong, and what the user can do, where nobody can be answered.
@@ -152,13 +161,8 @@ pub(super) async fn pushed(app: &App, received: &Received, form: String) -> Resu
     match found {
         Ok(Some(form)) => Ok(form),
         Ok(None) => {
-            if let Some(seconds) = app.limits.count_failure(received.source) {
-                return Err(too_many(app, seconds));
-            }
             let refusal = Refusal::new(ReasonCode::RequestUriInvalid, "no such request_uri of this client waits");
-            if let Err(failure) = refused_before_sign_in(app, received, client.as_ref(), &refusal).await {
-                return Err(failed(app, &failure));
-            }
+            recorded(app, received, client.as_ref(), &refusal).await?;
             Err(too_late(app))
         }
         Err(cause) => Err(unavailable(app, &cause.to_string())),

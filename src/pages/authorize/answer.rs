@@ -1,6 +1,7 @@
 //! What the user is asked on the way, and what they answer.
 
-use super::super::consent_view::{Again, View, agreed_before, offered, page_for, read_choice};
+use super::super::consent_choice::{agreed_before, offered, read_choice};
+use super::super::consent_view::{Again, View, page_for};
 use super::super::error::{failed, unavailable};
 use super::super::form;
 use super::super::leave::Said;

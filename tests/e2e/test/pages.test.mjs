@@ -217,6 +217,22 @@ withPages(
       assert.match((await left).url(), /error=access_denied/);
     });
 
+    test('of which two are open takes nothing away that the other allowed', async () => {
+      const first = await asked('carol', { scope: 'appointments.write' });
+      const second = await asked('carol', { scope: 'records.delete' });
+      await box(second.page, 'Delete a health record').check();
+      await button(second.page, 'Allow').click();
+      await heading(second.page).filter({ hasText: 'Done' }).waitFor();
+      await button(first.page, 'Allow').click();
+      assert.match(await first.page.getByRole('alert').innerText(), /allowed this app something else meanwhile/);
+      assert.equal(await box(first.page, 'Delete a health record').isChecked(), true);
+      await world.browser.look(first.page, 'consent-meanwhile');
+      await button(first.page, 'Allow').click();
+      await heading(first.page).filter({ hasText: 'Done' }).waitFor();
+      const wish = { scope: 'appointments.write records.delete' };
+      assert.equal((await world.ask('carol', wish)).scope, 'appointments.write records.delete');
+    });
+
     test('that is not there says what to do', async () => {
       const page = await world.browser.page();
       const response = await page.goto(`${world.procura.issuer}/consent/nothing`);
@@ -228,17 +244,20 @@ withPages(
 
     test('is left for a program by a page that says what was heard', async () => {
       const program = 'cursor://anysphere.cursor-mcp/oauth/callback';
-      for (const [answer, said] of [
-        ['Deny', 'You said no'],
-        ['Allow', 'You allowed it'],
+      for (const [answer, said, more, picture] of [
+        ['Deny', 'You said no', 'Nothing was allowed.', 'leave-deny'],
+        ['Allow', 'You allowed it', 'take it back at any time', 'leave-allow'],
+        ['Deny', 'You said no', 'What you had allowed this app before goes on', 'leave-deny-more'],
       ]) {
         const page = await world.browser.page();
         await page.goto(await world.authorization('connector', program, { scope: 'records.read', prompt: 'consent' }));
         await world.signIn(page, 'carol');
         await button(page, answer).click();
         assert.equal(await heading(page).innerText(), said);
+        const text = await page.locator('main').innerText();
+        assert.ok(text.includes(more), `the page does not say "${more}":\n${text}`);
         assert.match(await page.getByRole('link', { name: 'Open cursor' }).getAttribute('href'), /^cursor:/);
-        await world.browser.look(page, `leave-${answer.toLowerCase()}`);
+        await world.browser.look(page, picture);
       }
     });
 
@@ -388,8 +407,13 @@ withPages('the account page', (world) => {
     await change(page).click();
     assert.deepEqual(await page.getByRole('radio').count(), 1, 'only an end that is sooner can be chosen');
 
+    const question = await world.consentUri('alice', { scope: 'records.delete' });
     await button(page, 'Pause').click();
     assert.match(await card.innerText(), /paused/);
+    await page.goto(question);
+    assert.equal(await heading(page).innerText(), 'You paused this app');
+    await world.browser.look(page, 'consent-paused');
+    await page.goto(`${world.procura.issuer}/account`);
     const { requestId } = await world.refused(world.ask('alice'), 400, 'access_denied');
     assert.equal((await world.explain(requestId)).event.reason, 'consent_paused');
     await change(page).click();

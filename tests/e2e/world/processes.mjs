@@ -96,13 +96,46 @@ export async function eventually(attempt, { what = 'the condition', seconds = 10
   }
 }
 
+// Each process of the tests has a block of ports to itself, below those that the system gives to connections: a port that
+// was told to be free is not taken by another test meanwhile, and is told again only after all others of the block.
+const FIRST_PORT = 20_000;
+const BLOCKS = 60;
+const PORTS_IN_BLOCK = 200;
+let block;
+let told = 0;
+
 /** A port of the loopback interface that nobody listens on. */
 export async function freePort() {
+  block ??= takeBlock();
+  const first = await block;
+  for (let tries = 1; tries < PORTS_IN_BLOCK; tries += 1) {
+    told = (told % (PORTS_IN_BLOCK - 1)) + 1;
+    const port = first + told;
+    const server = await listening(port);
+    if (!server) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
+  throw new Error(`all ${PORTS_IN_BLOCK} ports from ${first} on are in use`);
+}
+
+/** The first port of a block. It is listened on as long as this process lives, so that no other takes the block. */
+async function takeBlock() {
+  for (let offset = 0; offset < BLOCKS; offset += 1) {
+    const first = FIRST_PORT + ((process.pid + offset) % BLOCKS) * PORTS_IN_BLOCK;
+    const guard = await listening(first);
+    if (guard) {
+      guard.unref();
+      return first;
+    }
+  }
+  throw new Error(`no block of ports is free from ${FIRST_PORT} on`);
+}
+
+/** A server that listens on the port, or nothing where somebody else does. */
+function listening(port) {
   const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  server.listen(port, '127.0.0.1');
+  return new Promise((resolve) => server.once('listening', () => resolve(server)).once('error', () => resolve(undefined)));
 }
