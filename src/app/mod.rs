@@ -9,6 +9,8 @@ mod limits;
 pub mod metrics;
 mod secret_check;
 mod snapshot;
+mod status_entries;
+mod status_lists;
 mod upkeep;
 mod uses;
 
@@ -20,6 +22,8 @@ pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
 pub use secret_check::{SecretCheck, SecretVerdict};
 pub use snapshot::Snapshot;
+pub use status_entries::{GivenEntry, StatusEntries};
+pub use status_lists::StatusLists;
 pub use uses::ConsentUses;
 
 use crate::audit::writer::AuditWriter;
@@ -96,6 +100,10 @@ pub struct App {
     pub consent_handles: ConsentHandles,
     /// Codes and refresh tokens.
     pub grant_tokens: GrantTokens,
+    /// The status entries of tokens, and what was revoked.
+    pub status_entries: StatusEntries,
+    /// Status lists.
+    pub status_lists: StatusLists,
     /// How often a user may be acted for.
     pub limits: Limits,
     /// Checks client secrets.
@@ -125,6 +133,7 @@ impl App {
         // Read before the keys: a change in between is then taken in at the next refresh.
         let keys_version = store.versions().await?.keys;
         let signing_keys = upkeep::open_signing_keys(&store, &secrets_key, clock.now()).await?;
+        let revocations = store.revocations(clock.now()).await?;
         let store = store.limited();
         let clients = ClientDirectory::new(&config);
         let audit = AuditWriter::start(store.clone(), &config.audit, clock.clone()).await?;
@@ -139,6 +148,8 @@ impl App {
             users: UserCache::new(),
             consent_handles: ConsentHandles::new(&secrets_key),
             grant_tokens: GrantTokens::new(&secrets_key),
+            status_entries: StatusEntries::new(revocations, versions.consents),
+            status_lists: StatusLists::new(),
             limits: Limits::new(&config.limits, config.registration.per_minute),
             secret_check: SecretCheck::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -214,6 +225,7 @@ impl App {
     async fn refresh_each(&self) -> Result<(), StartError> {
         let versions = self.store.versions().await?;
         self.consents.is_at(versions.consents);
+        self.status_entries.is_at(versions.consents, &self.store, self.clock.now()).await?;
         let registry = if versions.registry == self.snapshot.load().versions.registry {
             Ok(())
         } else {

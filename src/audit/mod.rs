@@ -2,5 +2,6 @@
 
 pub mod chain;
 pub mod explain;
+pub mod live;
 pub mod words;
 pub mod writer;

@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::AuditSettings;
 use crate::domain::event::{AuditEvent, ChainHead, ChainedEvent, EventKind, EventOutcome};
 use crate::domain::names::UserId;
+use crate::domain::token_status::StatusEntry;
 use crate::domain::user::User;
 use crate::secrets::random_id;
 use crate::store::{Store, StoreError};
@@ -68,11 +69,20 @@ pub struct AuditWriter {
     tasks: TaskTracker,
 }
 
+/// What becomes durable together with an event.
+#[derive(Debug, Default)]
+pub struct With {
+    /// What it taught us of a user.
+    pub user: Option<User>,
+    /// The status entry of its token, if that is a new one.
+    pub entry: Option<StatusEntry>,
+}
+
 /// An event in the queue. Once here it is written, whether or not somebody still waits for the answer.
 #[derive(Debug)]
 struct Waiting {
     event: AuditEvent,
-    user: Option<User>,
+    with: With,
     answer: oneshot::Sender<Result<(), AuditUnavailable>>,
 }
 
@@ -123,13 +133,21 @@ impl AuditWriter {
     /// caller goes away.
     ///
     /// # Errors
-    /// At once if no event is taken (see [`Self::admit`]) or too many wait; after the commit failed otherwise.
+    /// See [`Self::record_with`].
     pub async fn record(&self, event: AuditEvent, user: Option<User>) -> Result<(), AuditUnavailable> {
+        self.record_with(event, With { user, entry: None }).await
+    }
+
+    /// Returns once the event, and what belongs to it, is durable.
+    ///
+    /// # Errors
+    /// At once if no event is taken (see [`Self::admit`]) or too many wait; after the commit failed otherwise.
+    pub async fn record_with(&self, event: AuditEvent, with: With) -> Result<(), AuditUnavailable> {
         self.admit()?;
         let (answer, answered) = oneshot::channel();
         // Counted before it is handed in: the task must not count it off first.
         self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-        if let Err(refused) = self.queue.try_send(Waiting { event, user, answer }) {
+        if let Err(refused) = self.queue.try_send(Waiting { event, with, answer }) {
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
             self.counts.failed.fetch_add(1, Ordering::Relaxed);
             return Err(AuditUnavailable(match refused {
@@ -208,17 +226,18 @@ impl Chain {
         };
         let started = Instant::now();
         let (mut chained, mut answers) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        let mut users = BTreeMap::new();
-        for Waiting { event, user, answer } in batch.drain(..) {
+        let (mut users, mut entries) = (BTreeMap::new(), Vec::new());
+        for Waiting { event, with, answer } in batch.drain(..) {
             chained.push(ChainedEvent::append(&mut head, event));
             answers.push(answer);
-            if let Some(user) = user {
+            if let Some(user) = with.user {
                 keep_newest(&mut users, user);
             }
+            entries.extend(with.entry);
         }
         // In the order of their ids, so that two servers that meet the same users cannot wait for each other.
         let users: Vec<User> = users.into_values().collect();
-        let result = match self.append(&chained, &users, queue).await {
+        let result = match self.append(&chained, &users, &entries, queue).await {
             Ok(()) => {
                 self.is_durable(head, chained.len(), started);
                 Ok(())
@@ -244,9 +263,10 @@ impl Chain {
         &self,
         chained: &[ChainedEvent],
         users: &[User],
+        entries: &[StatusEntry],
         queue: &mut mpsc::Receiver<Waiting>,
     ) -> Result<(), StoreError> {
-        let mut commit = pin!(self.within(COMMIT_AT_MOST, self.store.append_events(chained, users)));
+        let mut commit = pin!(self.within(COMMIT_AT_MOST, self.store.append_with(chained, users, entries)));
         if let Ok(result) = timeout(LATE_AFTER, &mut commit).await {
             return result;
         }

@@ -2,6 +2,8 @@
 
 use super::registry::{Session, find, time, time_or_dash, with_registry};
 use super::{CliError, Context};
+use crate::audit::live::LiveTokens;
+use crate::audit::words::count;
 use crate::domain::change::Change;
 use crate::domain::client::{ClientEntry, ConsentMode};
 use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
@@ -10,6 +12,7 @@ use crate::domain::names::{ClientId, ResourceId, UserId};
 use crate::domain::resource::Resource;
 use crate::domain::scope::{Scope, ScopeSet};
 use crate::mistake;
+use crate::registry_file::describe;
 use crate::secrets::random_id;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -27,8 +30,8 @@ enum Action {
     Grant(Grant),
     /// List consents, newest first.
     List(List),
-    /// Take a consent back.
-    Revoke(One),
+    /// Take a consent back, and end all that rests on it.
+    Revoke(Revoke),
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,9 +67,12 @@ struct List {
 }
 
 #[derive(Debug, clap::Args)]
-struct One {
+struct Revoke {
     /// Its id, the `grant_id` of tokens.
     id: String,
+    /// Say what would end, and end nothing.
+    #[arg(long)]
+    preview: bool,
 }
 
 /// Record, list and take back consents.
@@ -74,27 +80,59 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     with_registry(context, async |session| match args.action {
         Action::Grant(grant) => self::grant(session, grant).await,
         Action::List(list) => self::list(session, &list).await,
-        Action::Revoke(one) => {
-            let consent = session.store.find_consent(&one.id).await?;
-            let consent = consent.ok_or_else(|| CliError::new(format!("there is no consent {}", one.id)))?;
-            let declared = session.current.clients.iter().find(|entry| entry.client.id == consent.client);
-            let by_file = consent.user == ConsentingUser::Everyone
-                && declared.is_some_and(|entry| entry.client.consent == ConsentMode::Admin);
-            if by_file {
-                let problem = format!(
-                    "{} is declared: client {} has consent = \"admin\". Change that with procura apply, or the next \
-                     apply would give it again",
-                    one.id, consent.client
-                );
-                return Err(CliError::new(problem));
-            }
-            match consent.revoked_at {
-                None => session.change(&[Change::RevokeConsent(one.id)], &[consent]).await,
-                Some(_) => session.change(&[], &[]).await,
-            }
-        }
+        Action::Revoke(one) => revoke(session, one).await,
     })
     .await
+}
+
+async fn revoke(session: &Session, one: Revoke) -> Result<(), CliError> {
+    let consent = session.store.find_consent(&one.id).await?;
+    let consent = consent.ok_or_else(|| CliError::new(format!("there is no consent {}", one.id)))?;
+    let declared = session.current.clients.iter().find(|entry| entry.client.id == consent.client);
+    let by_file = consent.user == ConsentingUser::Everyone
+        && declared.is_some_and(|entry| entry.client.consent == ConsentMode::Admin);
+    if by_file {
+        let problem = format!(
+            "{} is declared: client {} has consent = \"admin\". Change that with procura apply, or the next apply \
+             would give it again",
+            one.id, consent.client
+        );
+        return Err(CliError::new(problem));
+    }
+    if consent.revoked_at.is_some() {
+        return session.change(&[], &[]).await;
+    }
+    let (client, resource) = (consent.client.as_str(), consent.resource.as_str());
+    let families = session.store.families_on_consent(client, resource, user_of(&consent), session.clock.now()).await?;
+    let live = LiveTokens::at(&session.store, session.clock.now_ms()).await?;
+    let (tokens, later) = live.of_consent(&consent);
+    let change = [Change::RevokeConsent(one.id)];
+    let consents = [consent];
+    let lines = if one.preview {
+        describe(&change, &session.current, &consents)
+    } else {
+        session.change_quietly(&change, &consents).await?
+    };
+    let counts = json!({
+        "changes": lines,
+        "preview": one.preview,
+        "sign_ins": families,
+        "tokens": tokens,
+        "tokens_of_later_hops": later,
+        "tokens_complete": live.is_complete,
+    });
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let text = format!(
+        "{}\n{}: {}, {}{}, {} of later hops",
+        lines.join("\n"),
+        if one.preview { "would end with it" } else { "ended with it" },
+        count(u64::try_from(families).unwrap_or(0), "sign-in"),
+        if live.is_complete { "" } else { "at least " },
+        count(number(tokens), "live token"),
+        number(later),
+    );
+    session.show(&text, &counts);
+    Ok(())
 }
 
 async fn grant(session: &Session, grant: Grant) -> Result<(), CliError> {

@@ -17,6 +17,7 @@ mod output;
 pub mod policy;
 mod registry;
 pub mod resource;
+pub mod revoke;
 pub mod serve;
 pub mod user;
 pub mod who;
@@ -68,6 +69,8 @@ pub enum Command {
     Policy(policy::Args),
     /// Record, list and take back consents.
     Consent(consent::Args),
+    /// The kill switch: end all that a user, a client, a backend or a session holds.
+    Revoke(revoke::Args),
     /// Suspend users, and let them be acted for again.
     User(user::Args),
     /// List and rotate signing keys.
@@ -186,6 +189,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Idp(args) => idp::run(&context, args).await,
         Command::Policy(args) => policy::run(&context, args).await,
         Command::Consent(args) => consent::run(&context, args).await,
+        Command::Revoke(args) => revoke::run(&context, args).await,
         Command::User(args) => user::run(&context, args).await,
         Command::Keys(args) => keys::run(&context, args).await,
         Command::Explain(args) => explain::run(&context, args).await,

@@ -78,6 +78,9 @@ struct Add {
     /// Clients that name no backend mean this one, if several can be meant and they have no default of their own.
     #[arg(long)]
     default: bool,
+    /// Its tokens say where it sees offline that one was revoked.
+    #[arg(long)]
+    status_list: bool,
 }
 
 fn scope(text: &str) -> Result<ResourceScope, String> {
@@ -164,6 +167,7 @@ fn declared(add: Add) -> Result<Resource, CliError> {
         clients: add.client,
         open_to: add.open_to,
         is_default: add.default,
+        status_list: add.status_list,
         scopes: add.scope,
     })
 }

@@ -72,6 +72,8 @@ pub struct TokenSettings {
     pub refresh_lifetime_days: u32,
     /// For so many seconds a replaced refresh token gives the same successor again; 60.
     pub refresh_grace_seconds: u32,
+    /// How long a backend may go by a status list; 15.
+    pub status_list_ttl_seconds: u32,
 }
 
 /// `[keys]`.
@@ -216,6 +218,7 @@ impl Config {
                 refresh_idle_days: settings.number("tokens.refresh_idle_days", 30, 1..=365)?,
                 refresh_lifetime_days: settings.number("tokens.refresh_lifetime_days", 365, 1..=3650)?,
                 refresh_grace_seconds: settings.number("tokens.refresh_grace_seconds", 60, 0..=300)?,
+                status_list_ttl_seconds: settings.number("tokens.status_list_ttl_seconds", 15, 4..=300)?,
             },
             keys: KeySettings {
                 rotate_after_days: settings.number("keys.rotate_after_days", 90, 0..=3650)?,

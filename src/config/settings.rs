@@ -27,6 +27,7 @@ pub const KNOWN_KEYS: &[&str] = &[
     "tokens.clock_skew_seconds",
     "tokens.own_token_lifetime_seconds",
     "tokens.refresh_idle_days",
+    "tokens.status_list_ttl_seconds",
     "tokens.refresh_lifetime_days",
     "tokens.refresh_grace_seconds",
     "keys.rotate_after_days",

@@ -24,6 +24,35 @@ pub struct StoredSecret {
     pub last_used_at: Option<i64>,
 }
 
+/// Whose tokens, sign-ins and agreements are ended at one stroke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RevocationTarget {
+    /// All that clients hold of a user.
+    User(UserId),
+    /// All that a client holds, of whomever, and at every hop that it took part in.
+    Client(ClientId),
+    /// All that is for a backend.
+    Resource(ResourceId),
+    /// All that came of one session at a provider.
+    Session {
+        /// The provider.
+        idp: IdpId,
+        /// Its `sid` there.
+        session: String,
+    },
+}
+
+impl std::fmt::Display for RevocationTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User(id) => write!(f, "user {id}"),
+            Self::Client(id) => write!(f, "client {id}"),
+            Self::Resource(id) => write!(f, "resource {id}"),
+            Self::Session { idp, session } => write!(f, "session {session} at {idp}"),
+        }
+    }
+}
+
 /// One change.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Change {
@@ -78,6 +107,13 @@ pub enum Change {
     PauseConsent(String),
     /// Lets it go on.
     ResumeConsent(String),
+    /// Ends every token and sign-in of a target that there is now, and with `consents` the users' agreements too.
+    RevokeAll {
+        /// Whose.
+        target: RevocationTarget,
+        /// Whether users have to agree anew.
+        consents: bool,
+    },
     /// Notes what a user said on a consent page, for the client that waits.
     AnswerConsentRequest {
         /// The digest of the page's handle.

@@ -25,4 +25,5 @@ pub mod sign_in;
 pub mod signing_key;
 pub mod subject;
 pub mod target;
+pub mod token_status;
 pub mod user;

@@ -231,6 +231,9 @@ pub struct Resource {
     /// RI-04). One of all backends at most.
     #[serde(default, rename = "default", skip_serializing_if = "std::ops::Not::not")]
     pub is_default: bool,
+    /// Its tokens say where a backend sees offline that one was revoked (claim `status`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub status_list: bool,
     /// What a token can be good for here.
     #[serde(default, rename = "scope", skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<ResourceScope>,

@@ -33,6 +33,8 @@ pub struct OwnToken {
     pub txn: Option<String>,
     /// How the client that got it came to be known.
     pub client_assurance: Option<String>,
+    /// The number of its status entry, if it has one.
+    pub status: Option<i64>,
 }
 
 /// A verified subject token.

@@ -2,7 +2,7 @@
 
 use super::event::{Asked as AskedEvent, party};
 use super::request::ClientCredentialsRequest;
-use super::{Caller, Failure, Issued, Received, unproven};
+use super::{Caller, Failure, Issued, Received, footing, unproven};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::decision::{Asked, GrantedSubject, Question, decide};
@@ -45,8 +45,9 @@ pub async fn issue(
     let trace = decision.trace.into_lines();
     match decision.outcome {
         Ok(granted) => {
-            let minted = mint(&granted, &app.config.issuer, &keys)?;
-            app.audit.record(asked.granted(&granted, &minted, trace), None).await?;
+            let entry = footing::entry(app, &granted, None, received.now()).await?;
+            let minted = mint(&granted, &app.config.issuer, &keys, entry.as_ref().map(|entry| entry.index))?;
+            footing::record(app, asked.granted(&granted, &minted, trace), None, entry.as_ref()).await?;
             Ok(Issued {
                 access_token: minted.token,
                 grant: GrantType::ClientCredentials,

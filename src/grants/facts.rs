@@ -1,6 +1,7 @@
 //! What a decision needs to know of a subject beyond its token: the remembered user, the consents, the clients of an
 //! earlier chain, and whether its session goes on.
 
+use super::footing;
 use crate::app::{App, Snapshot};
 use crate::domain::client::ClientEntry;
 use crate::domain::consent::Consent;
@@ -24,15 +25,16 @@ pub(super) struct Facts {
 /// Looks the facts up, from the caches where they are there.
 pub(super) async fn about(app: &App, snapshot: &Snapshot, subject: &Subject) -> Result<Facts, StoreError> {
     let other_clients = other_clients(app, snapshot, subject).await?;
+    let session_ended = session_ended(app, snapshot, subject).await?;
     let Some(user) = user_of(&snapshot.registry, subject) else {
-        return Ok(Facts { other_clients, ..Facts::default() });
+        return Ok(Facts { other_clients, session_ended, ..Facts::default() });
     };
     let known_user = match subject.issuer {
         SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => app.users.find(&app.store, &user).await?,
         SubjectIssuer::Idp(_) => None,
     };
     let consents = app.consents.of(&app.store, &user).await?;
-    Ok(Facts { known_user, consents, other_clients, session_ended: session_ended(app, subject).await? })
+    Ok(Facts { known_user, consents, other_clients, session_ended })
 }
 
 /// Clients that acted before, or hold the token, and are not in the registry: they registered themselves.
@@ -52,7 +54,12 @@ async fn other_clients(app: &App, snapshot: &Snapshot, subject: &Subject) -> Res
     Ok(found)
 }
 
-async fn session_ended(app: &App, subject: &Subject) -> Result<Option<String>, StoreError> {
+async fn session_ended(app: &App, snapshot: &Snapshot, subject: &Subject) -> Result<Option<String>, StoreError> {
+    if let SubjectIssuer::Own(own) = &subject.issuer
+        && let Some(ended) = footing::ended(app, &snapshot.registry, subject, own)
+    {
+        return Ok(Some(ended));
+    }
     if let Some(family) = subject.family() {
         return app.consents.family_ended(&app.store, family).await;
     }

@@ -3,11 +3,10 @@
 use super::standing::still_good_for;
 use super::{Caller, Failure, Received};
 use crate::app::App;
-use crate::domain::delegation::ActChain;
 use crate::domain::identity_provider::SubjectTokenType;
 use crate::domain::resource::canonical_uri;
-use crate::domain::scope::ScopeSet;
-use crate::domain::subject::{Subject, SubjectIssuer};
+use crate::domain::subject::SubjectIssuer;
+use crate::tokens::jose;
 use serde_json::{Map, Value, json};
 
 /// The members of an active token; none if it is not active, or not for a backend of this client (rules IN-02, IN-04).
@@ -30,35 +29,19 @@ pub async fn introspect(
         _ => None,
     };
     let client = &caller.client.client.id;
-    let Some(resource) = resource.filter(|resource| resource.clients.contains(client)) else {
+    if !resource.is_some_and(|resource| resource.clients.contains(client)) {
         return Ok(None);
-    };
+    }
     let Some(scopes) = still_good_for(app, &snapshot, received, &subject, own).await? else {
         return Ok(None);
     };
-    let mut members = members(&subject, &scopes, &own.client_id, &app.config.issuer);
-    members.insert("aud".to_owned(), json!(resource.audience.as_str()));
+    // What the backend would read in the token itself, with what the user still agrees to as scope.
+    let mut members = jose::parse(token).map(|token| token.claims).unwrap_or_default();
+    members.insert("active".to_owned(), json!(true));
+    members.insert("token_type".to_owned(), json!("Bearer"));
+    members.remove("scope");
+    if !scopes.is_empty() {
+        members.insert("scope".to_owned(), json!(scopes.to_string()));
+    }
     Ok(Some(members))
-}
-
-fn members(subject: &Subject, scopes: &ScopeSet, client_id: &str, issuer: &str) -> Map<String, Value> {
-    let mut members = Map::new();
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            members.insert(name.to_owned(), value);
-        }
-    };
-    put("active", Some(json!(true)));
-    put("iss", Some(json!(issuer)));
-    put("sub", Some(json!(subject.sub)));
-    put("client_id", Some(json!(client_id)));
-    put("token_type", Some(json!("Bearer")));
-    put("exp", Some(json!(subject.expires_at)));
-    put("iat", subject.issued_at.map(|at| json!(at)));
-    put("jti", subject.jti.as_ref().map(|jti| json!(jti)));
-    put("scope", Some(scopes).filter(|scopes| !scopes.is_empty()).map(|scopes| json!(scopes.to_string())));
-    put("act", subject.act.as_ref().map(ActChain::to_claim));
-    put("auth_time", subject.auth_time.map(|at| json!(at)));
-    put("acr", subject.acr.as_ref().map(|acr| json!(acr)));
-    members
 }

@@ -8,6 +8,7 @@ pub mod consent;
 pub mod dry_run;
 mod event;
 mod facts;
+mod footing;
 pub mod introspection;
 pub mod params;
 pub mod refresh_token;

@@ -6,6 +6,7 @@ use crate::domain::decision::carries_on;
 use crate::domain::names::ClientId;
 use crate::domain::scope::ScopeSet;
 use crate::domain::subject::{OwnToken, Subject};
+use crate::domain::token_status::TokenStatus;
 
 /// Which of its scopes the token is still good for; none if it counts no more. The session, the user, the client that got
 /// it and every consent on the way must go on, by the same rules by which it would be taken as a subject token.
@@ -26,6 +27,13 @@ pub(super) async fn still_good_for(
     }
     let facts = facts::about(app, snapshot, subject).await?;
     if facts.session_ended.is_some() {
+        return Ok(None);
+    }
+    // What a backend sees offline is not contradicted here.
+    if let Some(index) = own.status
+        && app.status_lists.status(app, index).await.map_err(|problem| Failure::Unavailable(problem.to_string()))?
+            != TokenStatus::Valid
+    {
         return Ok(None);
     }
     let mut scopes = subject.scope.clone().unwrap_or_default();

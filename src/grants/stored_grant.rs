@@ -2,8 +2,8 @@
 //! ask the decision again.
 
 use super::event::Asked as AskedEvent;
-use super::{Caller, Failure, Issued, Received, facts};
-use crate::app::{App, Snapshot};
+use super::{Caller, Failure, Issued, Received, facts, footing};
+use crate::app::{App, GivenEntry, Snapshot};
 use crate::domain::client::GrantType;
 use crate::domain::decision::{Asked, Decision, Delegation, Granted, Question, Refusal, decide};
 use crate::domain::event::{EventKind, EventSubject};
@@ -36,7 +36,13 @@ pub(super) struct StoredGrant<'a> {
 pub(super) struct Decided {
     pub(super) decision: Decision,
     /// The token and the ID token, where it is granted: signed before anything is used up by it.
-    signed: Option<(Minted, Option<String>)>,
+    signed: Option<Signed>,
+}
+
+struct Signed {
+    minted: Minted,
+    id_token: Option<String>,
+    entry: Option<GivenEntry>,
 }
 
 impl<'a> StoredGrant<'a> {
@@ -102,9 +108,11 @@ impl<'a> StoredGrant<'a> {
         }
         let signed = match (&decision.outcome, found) {
             (Ok(granted), Ok(family)) => {
-                let minted = mint(granted, &self.app.config.issuer, &self.keys)?;
+                let entry = footing::entry(self.app, granted, subject.as_ref().ok(), self.received.now()).await?;
+                let index = entry.as_ref().map(|entry| entry.index);
+                let minted = mint(granted, &self.app.config.issuer, &self.keys, index)?;
                 let id_token = self.id_token(family, granted, facts.known_user.as_deref(), &minted.token)?;
-                Some((minted, id_token))
+                Some(Signed { minted, id_token, entry })
             }
             (Ok(_) | Err(_), _) => None,
         };
@@ -140,8 +148,8 @@ impl<'a> StoredGrant<'a> {
         let asked = self.event(family);
         let trace = decision.trace.into_lines();
         match (decision.outcome, family.zip(signed)) {
-            (Ok(granted), Some((family, (minted, id_token)))) => {
-                self.app.audit.record(asked.granted(&granted, &minted, trace), None).await?;
+            (Ok(granted), Some((family, Signed { minted, id_token, entry }))) => {
+                footing::record(self.app, asked.granted(&granted, &minted, trace), None, entry.as_ref()).await?;
                 self.app.uses.count(granted.grant_id.as_deref(), self.received.now());
                 Ok(Issued {
                     access_token: minted.token,

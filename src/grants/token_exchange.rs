@@ -1,9 +1,9 @@
 //! Token exchange (RFC 8693): a user's token and a client's credentials for a delegation token.
 
 use super::event::{Asked as AskedEvent, learned};
-use super::facts;
 use super::request::ExchangeRequest;
 use super::{Caller, ConsentLink, Failure, Issued, Received, unproven};
+use super::{facts, footing};
 use crate::app::{App, Snapshot};
 use crate::domain::client::GrantType;
 use crate::domain::decision::{
@@ -83,10 +83,11 @@ pub async fn exchange(
     let trace = decision.trace.into_lines();
     match decision.outcome {
         Ok(granted) => {
-            let minted = mint(&granted, &app.config.issuer, &keys)?;
+            let entry = footing::entry(app, &granted, subject.as_ref().ok(), now).await?;
+            let minted = mint(&granted, &app.config.issuer, &keys, entry.as_ref().map(|entry| entry.index))?;
             let user = subject.as_ref().ok().and_then(|subject| learned(&granted, subject));
             let user = user.filter(|user| app.users.is_news(user));
-            app.audit.record(asked.granted(&granted, &minted, trace), user.clone()).await?;
+            footing::record(app, asked.granted(&granted, &minted, trace), user.clone(), entry.as_ref()).await?;
             if let Some(user) = &user {
                 app.users.told(user);
             }

@@ -67,7 +67,6 @@ impl OAuthError {
             | ErrorCode::InvalidGrant
             | ErrorCode::InsufficientUserAuthentication
             | ErrorCode::UnsupportedResponseType
-            | ErrorCode::UnsupportedTokenType
             | ErrorCode::LoginRequired
             | ErrorCode::InteractionRequired
             | ErrorCode::UnmetAuthenticationRequirements

@@ -31,6 +31,8 @@ pub async fn document(State(app): State<Arc<App>>) -> Response {
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "introspection_endpoint": format!("{issuer}/introspect"),
         "introspection_endpoint_auth_methods_supported": CONFIDENTIAL,
+        "revocation_endpoint": format!("{issuer}/revoke"),
+        "revocation_endpoint_auth_methods_supported": CONFIDENTIAL,
         "grant_types_supported": [GrantType::ClientCredentials.as_str(), GrantType::TokenExchange.as_str()],
         "token_endpoint_auth_methods_supported": CONFIDENTIAL,
         "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"],
@@ -61,7 +63,6 @@ fn front_door(app: &App, scopes: &BTreeSet<&str>) -> Value {
     let mut members = json!({
         "authorization_endpoint": format!("{issuer}/authorize"),
         "pushed_authorization_request_endpoint": format!("{issuer}/par"),
-        "revocation_endpoint": format!("{issuer}/revoke"),
         "revocation_endpoint_auth_methods_supported": with_public,
         "userinfo_endpoint": format!("{issuer}/userinfo"),
         "scopes_supported": all_scopes,

@@ -9,6 +9,7 @@ pub mod metadata;
 pub mod par;
 mod refusal;
 pub mod register;
+pub mod status;
 pub mod token;
 pub mod token_state;
 pub mod userinfo;
@@ -27,7 +28,8 @@ pub fn routes() -> Router<Arc<App>> {
         .route(
             "/.well-known/oauth-protected-resource/{id}",
             get(metadata::protected_resource).fallback(cors::documents_only),
-        );
+        )
+        .route("/status/{list}", get(status::list).fallback(cors::documents_only));
     Router::new()
         .merge(documents)
         .route("/token", any(token::handle))

@@ -2,7 +2,7 @@
 
 use super::{FileProblem, Server, Source, describe, lines, parse};
 use crate::clock::Clock;
-use crate::domain::change::Change;
+use crate::domain::change::{Change, RevocationTarget};
 use crate::domain::consent::{Consent, ConsentingUser};
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
 use crate::domain::names::{ClientId, ResourceId, UserId};
@@ -157,7 +157,17 @@ fn about<'a>(change: &'a Change, consents: &'a [Consent]) -> About<'a> {
         | Change::ShortenConsent { id, .. }
         | Change::PauseConsent(id)
         | Change::ResumeConsent(id) => of(id),
-        Change::PutIdentityProvider(_)
+        Change::RevokeAll { target: RevocationTarget::User(id), .. } => {
+            About { user: Some(id), reason: Some("everything_revoked"), ..About::default() }
+        }
+        Change::RevokeAll { target: RevocationTarget::Client(id), .. } => {
+            About { client: Some(id), ..About::default() }
+        }
+        Change::RevokeAll { target: RevocationTarget::Resource(id), .. } => {
+            About { resource: Some(id), ..About::default() }
+        }
+        Change::RevokeAll { target: RevocationTarget::Session { .. }, .. }
+        | Change::PutIdentityProvider(_)
         | Change::RemoveIdentityProvider(_)
         | Change::PutPolicy(_)
         | Change::RemovePolicy(_)

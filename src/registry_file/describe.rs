@@ -55,6 +55,8 @@ fn line(change: &Change, current: &StoredRegistry, consents: &[Consent]) -> Stri
         Change::ShortenConsent { id, .. } => format!("~ consent {id}: ends sooner"),
         Change::PauseConsent(id) => format!("~ consent {id}: paused"),
         Change::ResumeConsent(id) => format!("~ consent {id}: resumed"),
+        Change::RevokeAll { target, consents: true } => format!("- all tokens, sign-ins and agreements of {target}"),
+        Change::RevokeAll { target, consents: false } => format!("- all tokens and sign-ins of {target}"),
         Change::AnswerConsentRequest { answer, .. } => format!("~ consent request: {}", answer.as_str()),
     }
 }

@@ -48,6 +48,7 @@ pub(super) const RESOURCE_KEYS: &[&str] = &[
     "clients",
     "open_to",
     "default",
+    "status_list",
     "scope",
 ];
 pub(super) const SCOPE_KEYS: &[&str] = &["name", "description", "access", "roles", "policy", "vetted_only", "optional"];
@@ -235,6 +236,7 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
     let clients = table.optional(reader, "clients").unwrap_or_default();
     let open_to = table.optional(reader, "open_to").unwrap_or_default();
     let is_default = table.optional(reader, "default").unwrap_or_default();
+    let status_list = table.optional(reader, "status_list").unwrap_or_default();
     let scopes = table.tables(reader, "scope", SCOPE_KEYS);
     let scopes = scopes.into_iter().filter_map(|scope| resource_scope(reader, scope)).collect();
     Some(Resource {
@@ -251,6 +253,7 @@ fn resource(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<Resource> {
         clients,
         open_to,
         is_default,
+        status_list,
         scopes,
     })
 }

@@ -2,9 +2,11 @@
 
 use super::append::AT_ONE_STROKE;
 use super::sql::{BatchInsert, Step, Value, searchable};
+use super::token_status::entry_steps;
 use super::users::remember_steps;
 use super::{Store, StoreError, StoredEvent};
 use crate::domain::event::{AuditEvent, ChainHead, ChainedEvent, EventOutcome};
+use crate::domain::token_status::StatusEntry;
 use crate::domain::user::User;
 
 /// The head of one chain.
@@ -28,18 +30,30 @@ static INSERT_EVENTS: BatchInsert = BatchInsert::new(
 );
 
 impl Store {
-    /// Appends events of one writer, in their order, and remembers users, in one transaction. A user's attributes are
-    /// replaced only by newer ones; a suspension stays as it is.
+    /// Appends events of one writer, in their order, and remembers users: [`Self::append_with`] without status entries.
+    pub async fn append_events(&self, events: &[ChainedEvent], users: &[User]) -> Result<(), StoreError> {
+        self.append_with(events, users, &[]).await
+    }
+
+    /// Appends events of one writer, in their order, remembers users, and keeps the status entries of their tokens, in one
+    /// transaction. A user's attributes are replaced only by newer ones; a suspension stays as it is.
     ///
     /// # Errors
     /// [`StoreError::Rejected`] if the events do not follow the head of the writer's chain; nothing is appended.
-    pub async fn append_events(&self, events: &[ChainedEvent], users: &[User]) -> Result<(), StoreError> {
+    pub async fn append_with(
+        &self,
+        events: &[ChainedEvent],
+        users: &[User],
+        entries: &[StatusEntry],
+    ) -> Result<(), StoreError> {
         follow_each_other(events)?;
-        if users.is_empty() && events.len() <= AT_ONE_STROKE && events.first().is_some_and(|first| first.seq > 1) {
+        let events_only = users.is_empty() && entries.is_empty();
+        if events_only && events.len() <= AT_ONE_STROKE && events.first().is_some_and(|first| first.seq > 1) {
             return self.append_at_one_stroke(events).await;
         }
         let mut steps = append_steps(events)?;
         steps.extend(remember_steps(users));
+        steps.extend(entry_steps(entries));
         self.commit(steps).await.map(|_| ())
     }
 

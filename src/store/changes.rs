@@ -1,13 +1,16 @@
 //! What each change by an administrator does to the tables, as steps of one transaction.
 
 use super::grant_families::{REVOKE_OF_CLIENT, REVOKE_OF_CONSENT, REVOKE_OF_RESOURCE};
+use super::revoke_all::revoke_all;
 use super::sql::{Step, Value, document};
+use super::token_status::revoke_step;
 use super::users::SUSPEND_USER;
 use super::{UNSEEN_IDP, Versions};
 use crate::domain::change::{Change, StoredSecret};
 use crate::domain::client::{Assurance, Client};
 use crate::domain::consent::{Consent, ConsentingUser};
 use crate::domain::names::{ClientId, ResourceId};
+use crate::domain::token_status::Support;
 
 const PUT_IDENTITY_PROVIDER: &str = "INSERT INTO identity_provider (id, document) VALUES ($1, $2)
     ON CONFLICT (id) DO UPDATE SET document = excluded.document";
@@ -94,7 +97,8 @@ pub(super) fn touched_by(changes: &[Change]) -> Versions {
             | Change::NarrowConsent { .. }
             | Change::ShortenConsent { .. }
             | Change::PauseConsent(_)
-            | Change::ResumeConsent(_) => touched.consents = 1,
+            | Change::ResumeConsent(_)
+            | Change::RevokeAll { .. } => touched.consents = 1,
             Change::AnswerConsentRequest { .. } => {}
         }
     }
@@ -148,7 +152,11 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
         ],
         Change::NarrowConsent { id, before, scopes } => {
             let values = [id.as_str().into(), before.to_string().into(), scopes.to_string().into()];
-            vec![Step::new(NARROW_CONSENT, values).or_reject(no_such_consent(id))]
+            vec![
+                Step::new(NARROW_CONSENT, values).or_reject(no_such_consent(id)),
+                // A status list cannot say that a token is good for less.
+                revoke_step(&Support::Consent(id.clone()), now),
+            ]
         }
         Change::ShortenConsent { id, expires_at } => {
             let values = [id.as_str().into(), (*expires_at).into()];
@@ -160,6 +168,7 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
         Change::ResumeConsent(id) => {
             vec![Step::new(RESUME_CONSENT, [id.as_str().into()]).or_reject(no_such_consent(id))]
         }
+        Change::RevokeAll { target, consents } => revoke_all(target, *consents, now),
         Change::AnswerConsentRequest { handle_digest, answer } => {
             let values = [handle_digest.as_str().into(), answer.as_str().into(), now.into()];
             vec![Step::new(ANSWER_REQUEST, values).or_reject("there is no such consent request any more")]
@@ -171,6 +180,7 @@ fn remove_resource(id: &ResourceId, now: i64) -> Vec<Step> {
     vec![
         Step::new(REVOKE_CONSENTS_OF_RESOURCE, [id.as_str().into(), now.into()]),
         Step::new(REVOKE_OF_RESOURCE, [id.as_str().into(), now.into()]),
+        revoke_step(&Support::Resource(id.clone()), now),
         Step::new(REMOVE_RESOURCE, [id.as_str().into()]).or_reject(format!("there is no resource {id}")),
     ]
 }
@@ -184,6 +194,7 @@ fn remove_client(id: &ClientId, now: i64) -> Vec<Step> {
         is_a_client(id),
         Step::new(REVOKE_CONSENTS_OF_CLIENT, [id.as_str().into(), now.into()]),
         Step::new(REVOKE_OF_CLIENT, [id.as_str().into(), now.into()]),
+        revoke_step(&Support::Client(id.clone()), now),
         Step::new(REMOVE_SECRETS, [id.as_str().into()]),
         Step::new(REMOVE_CLIENT, [id.as_str().into()]),
         Step::new(REMOVE_DYNAMIC_CLIENT, [id.as_str().into()]),

@@ -22,7 +22,9 @@ mod grant_families;
 mod keys;
 mod registry;
 mod replay;
+mod revoke_all;
 mod sessions;
+mod token_status;
 mod users;
 mod uses;
 mod watch;
@@ -38,7 +40,10 @@ use crate::domain::scope::ScopeSet;
 use std::collections::HashSet;
 
 pub use connection::ServerLock;
+pub use revoke_all::Held;
 pub use sessions::{ProviderLogout, WhatEnded};
+pub(crate) use token_status::LONGEST_LIFE_SECONDS;
+pub use token_status::{DoubtfulConsent, EntryState};
 
 /// The writer of the chain that changes by administrators are in.
 pub const ADMINISTRATION_WRITER: &str = "admin";

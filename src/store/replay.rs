@@ -15,7 +15,7 @@ const CLOCK_MAY_JUMP_BACK_SECONDS: i64 = 600;
 /// How many rows go in one transaction: few enough that nobody waits for it.
 const PURGE_BATCH: u64 = 500;
 /// The tables that are swept, each with the statement that deletes a batch.
-const PURGES: [(&str, &str); 6] = [
+const PURGES: [(&str, &str); 9] = [
     (
         "used_token",
         "DELETE FROM used_token WHERE digest IN
@@ -45,6 +45,23 @@ const PURGES: [(&str, &str); 6] = [
         "ended_session",
         "DELETE FROM ended_session WHERE id IN
         (SELECT id FROM ended_session WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2)",
+    ),
+    (
+        "revocation",
+        "DELETE FROM revocation WHERE id IN
+        (SELECT id FROM revocation WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2)",
+    ),
+    // Before the entries, by which they are found.
+    (
+        "status_support",
+        "DELETE FROM status_support WHERE idx IN (SELECT status_support.idx FROM status_support
+        JOIN status_entry ON status_entry.idx = status_support.idx
+        WHERE status_entry.ends_at <= $1 ORDER BY status_entry.ends_at LIMIT $2)",
+    ),
+    (
+        "status_entry",
+        "DELETE FROM status_entry WHERE idx IN
+        (SELECT idx FROM status_entry WHERE ends_at <= $1 ORDER BY ends_at LIMIT $2)",
     ),
 ];
 

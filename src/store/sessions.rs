@@ -2,10 +2,12 @@
 
 use super::grant_families::{REVOKE_OF_NO_SESSION, REVOKE_OF_SESSION, REVOKE_OF_USER};
 use super::sql::{Step, Value, searchable};
+use super::token_status::revoke_step;
 use super::{Store, StoreError, Versions};
 use crate::domain::event::AuditEvent;
 use crate::domain::names::IdpId;
 use crate::domain::sign_in::SignIn;
+use crate::domain::token_status::Support;
 use crate::secrets::random_id;
 
 const CREATE: &str = "INSERT INTO browser_session (digest, document, idp, idp_sub, idp_session, user_id, ends_at)
@@ -139,6 +141,18 @@ impl Store {
             let revoke = if logout.idp_session.is_some() { REVOKE_OF_NO_SESSION } else { REVOKE_OF_USER };
             steps.push(Step::new(revoke, [text(user), now.into(), BECAUSE.into()]));
         }
+        // Tokens that were exchanged meanwhile: those of the session, those of the user that name none, or all.
+        let idp_sub = logout.idp_sub.clone();
+        let ended = match (&logout.idp_session, idp_sub) {
+            (Some(session), Some(sub)) => vec![
+                Support::Session(logout.idp.clone(), session.clone()),
+                Support::UnnamedSession(logout.idp.clone(), sub),
+            ],
+            (Some(session), None) => vec![Support::Session(logout.idp.clone(), session.clone())],
+            (None, Some(sub)) => vec![Support::Login(logout.idp.clone(), sub)],
+            (None, None) => Vec::new(),
+        };
+        steps.extend(ended.iter().map(|support| revoke_step(support, now)));
         steps.push(Step::new(
             NOTE_END,
             [

@@ -5,6 +5,7 @@ use crate::domain::decision::{Granted, GrantedSubject};
 use crate::domain::delegation::ActChain;
 use crate::domain::resource::{ReleasedClaim, SigningAlgorithm};
 use crate::domain::target::Target;
+use crate::domain::token_status::{list_uri, place_of};
 use crate::domain::user::UserAttributes;
 use crate::secrets::ordered_id;
 use serde::Serialize;
@@ -70,13 +71,34 @@ struct Claims<'a> {
     sid: Option<&'a str>,
     client_assurance: &'static str,
     policy: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
 }
 
-/// Signs what was granted.
+/// Where a backend finds offline whether the token still counts (draft-ietf-oauth-status-list, section 6.1).
+#[derive(Serialize)]
+struct Status {
+    status_list: StatusList,
+}
+
+#[derive(Serialize)]
+struct StatusList {
+    idx: i64,
+    uri: String,
+}
+
+impl Status {
+    fn of(index: i64, issuer: &str) -> Self {
+        let (list, place) = place_of(index);
+        Self { status_list: StatusList { idx: place, uri: list_uri(issuer, list) } }
+    }
+}
+
+/// Signs what was granted; `status` is the number of its status entry, if it has one.
 ///
 /// # Errors
 /// No key signs with the backend's algorithm at `issued_at`.
-pub fn mint(granted: &Granted, issuer: &str, keys: &SigningKeys) -> Result<Minted, KeyProblem> {
+pub fn mint(granted: &Granted, issuer: &str, keys: &SigningKeys, status: Option<i64>) -> Result<Minted, KeyProblem> {
     let (audience, algorithm) = match &granted.target {
         Target::Resource(resource) => (resource.audience.as_str(), resource.signing_algorithm),
         Target::Issuer => (issuer, SigningAlgorithm::default()),
@@ -111,6 +133,7 @@ pub fn mint(granted: &Granted, issuer: &str, keys: &SigningKeys) -> Result<Minte
         sid: granted.family.as_deref(),
         client_assurance: granted.assurance.as_str(),
         policy: &granted.policy_hash,
+        status: status.map(|index| Status::of(index, issuer)),
     };
     let claims = serde_json::to_vec(&claims).map_err(|problem| KeyProblem(problem.to_string()))?;
     Ok(Minted { token: key.sign(ACCESS_TOKEN_TYP, &claims)?, kid: key.kid().to_owned(), jti, txn })

@@ -11,4 +11,5 @@ pub mod offline;
 pub mod seal;
 mod signature;
 pub mod signing_keys;
+pub mod status_list;
 pub mod verify;

@@ -20,6 +20,7 @@ use crate::domain::identity_provider::{ClaimPointers, IdentityProvider, SubjectT
 use crate::domain::registry::Registry;
 use crate::domain::scope::ScopeSet;
 use crate::domain::subject::{ActorToken, OwnToken, Subject, SubjectIssuer};
+use crate::domain::token_status::index_of;
 use crate::domain::user::UserAttributes;
 use serde_json::{Map, Value};
 
@@ -126,7 +127,7 @@ impl Verifier<'_> {
     fn own(&self, token: &Unverified, declared: SubjectTokenType) -> Result<Subject, Refusal> {
         self.check_own_signature(token)?;
         let claims = Claims(&token.claims);
-        let own = own_facts(claims).map_err(claims_invalid)?;
+        let own = own_facts(claims, self.issuer).map_err(claims_invalid)?;
         let mut subject = self.facts(token, SubjectIssuer::Own(own), declared)?;
         claims.required_text("jti").map_err(claims_invalid)?;
         let mismatch = |detail: &str| Err(Refusal::new(ReasonCode::SubjectTokenTypeMismatch, detail));
@@ -261,13 +262,17 @@ fn unreadable(problem: &JoseProblem) -> Refusal {
 }
 
 /// What only our own tokens carry.
-fn own_facts(claims: Claims<'_>) -> Result<OwnToken, String> {
+fn own_facts(claims: Claims<'_>, issuer: &str) -> Result<OwnToken, String> {
     Ok(OwnToken {
         client_id: claims.required_text("client_id")?.to_owned(),
         grant_id: claims.owned_text("grant_id")?,
         earlier_grants: claims.texts("earlier_grants", false)?,
         txn: claims.owned_text("txn")?,
         client_assurance: claims.owned_text("client_assurance")?,
+        status: claims.value("status").and_then(|status| {
+            let entry = status.get("status_list")?;
+            index_of(issuer, entry.get("uri")?.as_str()?, entry.get("idx")?.as_i64()?)
+        }),
     })
 }
 

@@ -45,6 +45,8 @@ async fn the_metadata_document_lists_exactly_what_is_on() {
             "jwks_uri",
             "introspection_endpoint",
             "introspection_endpoint_auth_methods_supported",
+            "revocation_endpoint",
+            "revocation_endpoint_auth_methods_supported",
             "grant_types_supported",
             "token_endpoint_auth_methods_supported",
             "token_endpoint_auth_signing_alg_values_supported",

@@ -48,6 +48,7 @@ mod state_machine;
 mod store;
 mod timing;
 mod token_exchange;
+mod token_status;
 mod twin;
 mod unanswered;
 mod verify;

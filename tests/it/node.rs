@@ -149,6 +149,11 @@ impl Door {
 
     /// POSTs a form to `/token`, with Basic credentials if given.
     pub(crate) async fn token(&self, form: &[(&str, &str)], basic: Option<(&str, &str)>) -> Answer {
+        self.post("/token", form, basic).await
+    }
+
+    /// POSTs a form, with Basic credentials if given.
+    pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)], basic: Option<(&str, &str)>) -> Answer {
         self.marked.mark_form(form);
         if let Some((_, secret)) = basic {
             self.marked.mark("a client secret", secret);
@@ -157,6 +162,6 @@ impl Door {
         let authorization = basic.map(|(id, secret)| basic_header(id, secret));
         let mut headers = vec![("content-type", "application/x-www-form-urlencoded")];
         headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
-        self.send("POST", "/token", &headers, body).await
+        self.send("POST", path, &headers, body).await
     }
 }

@@ -258,6 +258,7 @@ fn everything() -> Granted {
         clients: Vec::new(),
         open_to: Vec::new(),
         is_default: false,
+        status_list: true,
         scopes: Vec::new(),
     };
     let attributes = UserAttributes {
@@ -312,7 +313,7 @@ fn the_page_of_token_claims_has_every_claim_that_can_be_in_a_token() {
     let key = SecretsKey::generate();
     let rotation = rotate(&[], SigningAlgorithm::ES256, 0, false, &key, NOW).unwrap();
     let keys = SigningKeys::open(&[rotation.key], &key, NOW).unwrap();
-    let minted = mint(&everything(), "https://auth.example.com", &keys).unwrap();
+    let minted = mint(&everything(), "https://auth.example.com", &keys, Some(70_000)).unwrap();
     let (header, claims) = members(&minted.token);
     let page = page("token-claims");
     assert_same("token-claims", "the header members", &names(&section(&page, "Header")), &header);

@@ -428,7 +428,6 @@ const TESTED_ELSEWHERE: &[(ReasonCode, &str)] = &[
     (ReasonCode::RefreshTokenExpired, "front_door"),
     (ReasonCode::RefreshTokenReused, "front_door"),
     (ReasonCode::SubjectSessionEnded, "front_door"),
-    (ReasonCode::TokenNotRevocable, "front_door: at /revoke, not at /token"),
     (ReasonCode::ConsentDenied, "front_door"),
     (ReasonCode::SignInRequired, "front_door"),
     (ReasonCode::PageRequired, "front_door"),

@@ -76,6 +76,7 @@ fn changed(mut registry: StoredRegistry, consents: &mut Vec<Consent>, changes: V
             | Change::AddSecret(_)
             | Change::SuspendUser(_)
             | Change::ResumeUser(_)
+            | Change::RevokeAll { .. }
             | Change::NarrowConsent { .. }
             | Change::ShortenConsent { .. }
             | Change::PauseConsent(_)

@@ -515,7 +515,7 @@ fn own_token_of(client: &str, target: Target) -> Granted {
 }
 
 fn minted(granted: &Granted) -> Minted {
-    mint(granted, ISSUER, &OWN_KEYS).unwrap()
+    mint(granted, ISSUER, &OWN_KEYS, None).unwrap()
 }
 
 async fn verify_own(token: &str, token_type: &str) -> Result<Subject, Refusal> {
@@ -552,7 +552,7 @@ fn user_claims_are_released_only_where_the_backend_asks() {
 fn a_backend_gets_the_algorithm_it_asks_for_or_an_error() {
     let with = |algorithm: &str| Granted { target: records(json!({"signing_algorithm": algorithm})), ..granted() };
     assert!(minted(&with("EdDSA")).token.starts_with("eyJhbGciOiJFZERTQSI"));
-    let problem = mint(&with("RS256"), ISSUER, &OWN_KEYS).unwrap_err();
+    let problem = mint(&with("RS256"), ISSUER, &OWN_KEYS, None).unwrap_err();
     assert!(problem.to_string().contains("RS256"), "{problem}");
 }
 
@@ -667,6 +667,7 @@ proptest! {
                 earlier_grants: earlier,
                 txn: Some(txn),
                 client_assurance: Some(granted.assurance.as_str().to_owned()),
+                status: None,
             }),
             token_type: SubjectTokenType::AccessToken,
             sub: user,

@@ -194,7 +194,6 @@ impl Refusal {
             | ErrorCode::InvalidScope
             | ErrorCode::InvalidTarget
             | ErrorCode::UnsupportedResponseType
-            | ErrorCode::UnsupportedTokenType
             | ErrorCode::SlowDown
             | ErrorCode::TemporarilyUnavailable) => other,
         };

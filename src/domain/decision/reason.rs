@@ -35,8 +35,6 @@ pub enum ErrorCode {
     InteractionRequired,
     /// Only at `/authorize`: the provider did not sign the user in as was asked (RFC 9470 §5).
     UnmetAuthenticationRequirements,
-    /// Only at `/revoke`: a token that ends by itself alone (RFC 7009 §2.2.1).
-    UnsupportedTokenType,
     /// 429, with `Retry-After`.
     SlowDown,
     /// 503, with `Retry-After`.
@@ -61,7 +59,6 @@ impl ErrorCode {
             Self::LoginRequired => "login_required",
             Self::InteractionRequired => "interaction_required",
             Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
-            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::SlowDown => "slow_down",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -389,10 +386,6 @@ reasons! {
         "The refresh token is not acceptable.",
         "A refresh token that was replaced before was used again, after the time that is left for lost answers. It may have been stolen, so the whole family was ended (RFC 9700 section 4.14).",
         "Start again at /authorize. If a client does this often, it runs several processes on one token: see `tokens.refresh_grace_seconds`.";
-    TokenNotRevocable = "token_not_revocable", SubjectToken, UnsupportedTokenType,
-        "The token ends only when it expires.",
-        "The access token came of no sign-in that this client could end: of client_credentials, or of an exchange.",
-        "Let it expire: it lives for minutes. The user ends what the client may do at /account.";
     SubjectActorStopped = "subject_actor_stopped", SubjectToken, InvalidRequest,
         "The subject_token is not valid.",
         "A client that acted earlier in the chain was suspended or removed.",

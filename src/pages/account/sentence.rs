@@ -127,6 +127,7 @@ fn consent(reason: &str, client: &str, place: &str) -> String {
         "grant_family_ended" => {
             format!("A connection of {client}{place} was cut: what it connects or renews itself with was used twice.")
         }
+        "token_returned" => format!("{client} gave back a pass that it had{place}."),
         "grant_family_returned" => format!("{client} gave back what it had{place}."),
         "consent_revoked" => format!("You ended what {client} may do for you{place}."),
         _ => format!("You changed what {client} may do for you{place}."),
@@ -138,6 +139,7 @@ fn administration(reason: &str, client: &str, place: &str) -> String {
         "consent_given" => format!("An administrator recorded that you allow {client} to act for you{place}."),
         "consent_revoked" => format!("An administrator ended what {client} may do for you{place}."),
         "user_suspended" => "An administrator stopped every app from acting for you.".to_owned(),
+        "everything_revoked" => "An administrator ended all that apps held to act for you.".to_owned(),
         "user_resumed" => "An administrator let apps act for you again.".to_owned(),
         _ => "An administrator changed something about you.".to_owned(),
     }

@@ -445,6 +445,7 @@ pub(super) fn token_of(granted: &Granted) -> Subject {
             earlier_grants: granted.earlier_grants.clone(),
             txn: granted.txn.clone().or_else(|| Some("txn-1".to_owned())),
             client_assurance: Some(granted.assurance.as_str().to_owned()),
+            status: None,
         }),
         token_type: SubjectTokenType::AccessToken,
         sub: granted.subject.sub().to_owned(),

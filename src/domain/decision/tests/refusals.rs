@@ -63,7 +63,6 @@ const GIVEN_ELSEWHERE: &[ReasonCode] = &[
     ReasonCode::RefreshTokenInvalid,
     ReasonCode::RefreshTokenExpired,
     ReasonCode::RefreshTokenReused,
-    ReasonCode::TokenNotRevocable,
     ReasonCode::ConsentDenied,
     ReasonCode::SignInRequired,
     ReasonCode::PageRequired,

@@ -1,0 +1,113 @@
+//! Which status entry a token is given: the same for all that rest on the same things, so that the hot path writes none.
+
+use crate::domain::token_status::{ENTRY_ISSUES_SECONDS, Revocations, StatusEntry, Support};
+use crate::store::{LONGEST_LIFE_SECONDS, Store, StoreError};
+use arc_swap::ArcSwap;
+use moka::sync::Cache;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::sync::Mutex;
+
+/// Entries that are remembered; one that is forgotten is only made again.
+const REMEMBERED: u64 = 100_000;
+/// Indices are taken in blocks: those that are left when a server ends are never used.
+const BLOCK: i64 = 256;
+
+/// An entry that tokens are given.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    index: i64,
+    made_at: i64,
+}
+
+/// What a token rests on: its own supports, and the entry of the token that it came of.
+type Footing = (Vec<Support>, Option<i64>);
+
+/// Gives tokens their entries, and knows what was revoked.
+#[derive(Debug)]
+pub struct StatusEntries {
+    known: Cache<Arc<Footing>, Known>,
+    reserved: Mutex<Range<i64>>,
+    revocations: ArcSwap<Revocations>,
+    /// The version of all consents that the revocations were read at.
+    version: AtomicI64,
+}
+
+/// The entry of a token.
+#[derive(Debug)]
+pub struct GivenEntry {
+    /// Its number.
+    pub index: i64,
+    /// The entry itself, if it is a new one: it must be durable before its token is answered.
+    pub new: Option<StatusEntry>,
+    footing: Arc<Footing>,
+}
+
+impl StatusEntries {
+    pub(super) fn new(revocations: Revocations, version: i64) -> Self {
+        Self {
+            known: Cache::new(REMEMBERED),
+            reserved: Mutex::new(0..0),
+            revocations: ArcSwap::from_pointee(revocations),
+            version: AtomicI64::new(version),
+        }
+    }
+
+    /// What was revoked, as of the last refresh.
+    pub fn revocations(&self) -> Arc<Revocations> {
+        self.revocations.load_full()
+    }
+
+    /// Reads what was revoked, if anything can have been since it was read last.
+    pub(super) async fn is_at(&self, version: i64, store: &Store, now: i64) -> Result<(), StoreError> {
+        if self.version.load(Ordering::SeqCst) != version {
+            self.revocations.store(Arc::new(store.revocations(now).await?));
+            self.version.store(version, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// The entry for a token that was asked for at `now` and rests on these things.
+    pub async fn give(
+        &self,
+        store: &Store,
+        mut supports: Vec<Support>,
+        parent: Option<i64>,
+        now: i64,
+    ) -> Result<GivenEntry, StoreError> {
+        supports.sort_unstable();
+        supports.dedup();
+        let footing: Arc<Footing> = Arc::new((supports, parent));
+        if let Some(known) = self.known.get(&footing)
+            && (known.made_at..known.made_at.saturating_add(ENTRY_ISSUES_SECONDS)).contains(&now)
+            && self.revocations.load().ended(&footing.0, known.made_at).is_none()
+            && self.revocations.load().ended(&[Support::Entry(known.index)], known.made_at).is_none()
+        {
+            return Ok(GivenEntry { index: known.index, new: None, footing });
+        }
+        let index = self.next_index(store).await?;
+        let mut supports = footing.0.clone();
+        supports.push(Support::Entry(index));
+        let ends_at = now.saturating_add(ENTRY_ISSUES_SECONDS).saturating_add(LONGEST_LIFE_SECONDS);
+        let new = StatusEntry { index, supports, parent, made_at: now, ends_at };
+        Ok(GivenEntry { index, new: Some(new), footing })
+    }
+
+    /// The entry is durable: later tokens may have it too.
+    pub fn is_durable(&self, given: &GivenEntry) {
+        if let Some(new) = &given.new {
+            self.known.insert(Arc::clone(&given.footing), Known { index: new.index, made_at: new.made_at });
+        }
+    }
+
+    async fn next_index(&self, store: &Store) -> Result<i64, StoreError> {
+        let mut reserved = self.reserved.lock().await;
+        if reserved.is_empty() {
+            *reserved = store.reserve_status_indices(BLOCK).await?;
+        }
+        let index = reserved.start;
+        reserved.start = index.saturating_add(1);
+        Ok(index)
+    }
+}

@@ -1,0 +1,237 @@
+//! What a token rests on, and whether it still counts (draft-ietf-oauth-status-list).
+
+use super::names::{ClientId, IdpId, ResourceId, UserId};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// How many entries a status list has.
+pub const ENTRIES_PER_LIST: i64 = 65_536;
+
+/// New tokens are given an entry for so long after it was made, in seconds; then there is a new one, so that ended entries
+/// can be forgotten.
+pub const ENTRY_ISSUES_SECONDS: i64 = 3600;
+
+/// How a token stands; the numbers are those of a status list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TokenStatus {
+    /// It counts until it expires.
+    Valid = 0,
+    /// It does not count now, and may again: a client or user is suspended, or a user paused the client.
+    Suspended = 2,
+    /// It has ended.
+    Invalid = 1,
+}
+
+impl TokenStatus {
+    /// Of two reasons the one that is for good.
+    #[must_use]
+    pub fn or_worse(self, other: Self) -> Self {
+        let worst = |status| self == status || other == status;
+        if worst(Self::Invalid) {
+            Self::Invalid
+        } else if worst(Self::Suspended) {
+            Self::Suspended
+        } else {
+            Self::Valid
+        }
+    }
+}
+
+/// One thing that a token rests on: when it ends, so does the token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Support {
+    /// The user.
+    User(UserId),
+    /// A client that acts: the one that got the token, or an earlier one.
+    Client(ClientId),
+    /// The backend.
+    Resource(ResourceId),
+    /// A consent.
+    Consent(String),
+    /// What came of a sign-in here.
+    Family(String),
+    /// A session at a provider.
+    Session(IdpId, String),
+    /// The user at a provider: all of their sessions there.
+    Login(IdpId, String),
+    /// The user at a provider, in a session that was not named: each that ends may be the one.
+    UnnamedSession(IdpId, String),
+    /// A token and all that came of it: `txn`, and the actors from its own on, the earliest last.
+    Branch(String, Vec<String>),
+    /// The status entry of a token that this one came of, or its own.
+    Entry(i64),
+}
+
+impl Support {
+    /// The name of its kind in the database.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::User(_) => "user",
+            Self::Client(_) => "client",
+            Self::Resource(_) => "resource",
+            Self::Consent(_) => "consent",
+            Self::Family(_) => "family",
+            Self::Session(..) => "session",
+            Self::Login(..) => "login",
+            Self::UnnamedSession(..) => "unnamed_session",
+            Self::Branch(..) => "branch",
+            Self::Entry(_) => "entry",
+        }
+    }
+
+    /// Which one, as a short text: what others made up is a digest.
+    pub fn value(&self) -> Cow<'_, str> {
+        match self {
+            Self::User(id) => id.as_str().into(),
+            Self::Client(id) => id.as_str().into(),
+            Self::Resource(id) => id.as_str().into(),
+            Self::Consent(id) | Self::Family(id) => id.as_str().into(),
+            Self::Session(idp, text) | Self::Login(idp, text) | Self::UnnamedSession(idp, text) => {
+                digest(&[idp.as_str(), text]).into()
+            }
+            Self::Branch(txn, actors) => {
+                let parts: Vec<&str> = std::iter::once(txn).chain(actors).map(String::as_str).collect();
+                digest(&parts).into()
+            }
+            Self::Entry(index) => index.to_string().into(),
+        }
+    }
+}
+
+/// No two lists of parts have the same text: each part is counted.
+fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// One entry of a status list: all tokens that rest on the same things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusEntry {
+    /// Its number among all entries.
+    pub index: i64,
+    /// What they rest on, and the entry itself.
+    pub supports: Vec<Support>,
+    /// The entry of the token that they came of, whose supports are theirs too.
+    pub parent: Option<i64>,
+    /// When the first was asked for, Unix seconds.
+    pub made_at: i64,
+    /// When the last of them has ended, Unix seconds.
+    pub ends_at: i64,
+}
+
+/// Where in which list an entry is: list and place.
+pub fn place_of(index: i64) -> (i64, i64) {
+    (index.div_euclid(ENTRIES_PER_LIST), index.rem_euclid(ENTRIES_PER_LIST))
+}
+
+/// The `uri` of a list: `<issuer>/status/<number>`.
+pub fn list_uri(issuer: &str, list: i64) -> String {
+    format!("{issuer}/status/{list}")
+}
+
+/// The entry that a `status` claim of ours means; none if it means none of this issuer's.
+pub fn index_of(issuer: &str, uri: &str, place: i64) -> Option<i64> {
+    let list: i64 = uri.strip_prefix(issuer)?.strip_prefix("/status/")?.parse().ok()?;
+    let is_one = list >= 0 && list_uri(issuer, list) == uri && (0..ENTRIES_PER_LIST).contains(&place);
+    is_one.then(|| list.saturating_mul(ENTRIES_PER_LIST).saturating_add(place))
+}
+
+/// What ended lately, by the kind and value of a support; the latest end of each.
+#[derive(Debug, Default)]
+pub struct Revocations(HashMap<(String, String), i64>);
+
+impl Revocations {
+    /// From rows of kind, value and end.
+    pub fn new(rows: impl IntoIterator<Item = (String, String, i64)>) -> Self {
+        let mut ends = HashMap::new();
+        for (kind, value, at) in rows {
+            let latest = ends.entry((kind, value)).or_insert(at);
+            *latest = at.max(*latest);
+        }
+        Self(ends)
+    }
+
+    /// The first of these supports that ended when a token that was asked for at `made_at` was there already.
+    pub fn ended<'a>(&self, supports: &'a [Support], made_at: i64) -> Option<&'a Support> {
+        if self.0.is_empty() {
+            return None;
+        }
+        supports.iter().find(|support| {
+            let key = (support.kind().to_owned(), support.value().into_owned());
+            self.0.get(&key).is_some_and(|ended_at| *ended_at >= made_at)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_claim_means_one_entry_of_this_issuer() {
+        let issuer = "https://auth.example.com";
+        for index in [0, 1, 65_535, 65_536, 1_000_000] {
+            let (list, place) = place_of(index);
+            assert_eq!(index_of(issuer, &list_uri(issuer, list), place), Some(index));
+        }
+        for (uri, place) in [
+            ("https://auth.example.com/status/0", 65_536),
+            ("https://auth.example.com/status/0", -1),
+            ("https://auth.example.com/status/00", 1),
+            ("https://auth.example.com/status/+1", 1),
+            ("https://auth.example.com/status/-1", 1),
+            ("https://auth.example.com.evil.example/status/0", 1),
+            ("https://elsewhere.example/status/0", 1),
+        ] {
+            assert_eq!(index_of(issuer, uri, place), None, "{uri} {place}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_after_the_end_of_a_thing_goes_on() {
+        let user = Support::User("alice".parse().unwrap());
+        let (kind, value) = (user.kind().to_owned(), user.value().into_owned());
+        let revocations = Revocations::new([(kind.clone(), value.clone(), 100), (kind, value, 90)]);
+        let supports = [Support::Client("assistant".parse().unwrap()), user];
+        assert_eq!(revocations.ended(&supports, 99), Some(&supports[1]));
+        assert_eq!(revocations.ended(&supports, 100), Some(&supports[1]), "of the same second");
+        assert_eq!(revocations.ended(&supports, 101), None);
+        assert_eq!(revocations.ended(&supports[..1], 1), None);
+    }
+
+    #[test]
+    fn no_two_supports_have_the_same_value_by_where_their_parts_end() {
+        let idp = |text: &str| text.parse::<IdpId>().unwrap();
+        assert_ne!(
+            Support::Session(idp("a"), "bc".to_owned()).value(),
+            Support::Session(idp("ab"), "c".to_owned()).value()
+        );
+        let branch = |txn: &str, actors: &[&str]| {
+            Support::Branch(txn.to_owned(), actors.iter().map(|&actor| actor.to_owned()).collect())
+        };
+        assert_ne!(branch("t", &["a", "b"]).value(), branch("t", &["ab"]).value());
+        assert_ne!(branch("t", &["a"]).value(), branch("ta", &[]).value());
+    }
+
+    #[test]
+    fn of_two_reasons_the_one_for_good_counts() {
+        use TokenStatus::{Invalid, Suspended, Valid};
+        for (one, other, both) in [
+            (Valid, Valid, Valid),
+            (Valid, Suspended, Suspended),
+            (Suspended, Invalid, Invalid),
+            (Invalid, Valid, Invalid),
+        ] {
+            assert_eq!((one.or_worse(other), other.or_worse(one)), (both, both));
+        }
+    }
+}

@@ -1,0 +1,557 @@
+//! What ends a token that was issued: what a backend sees offline in its status list, what it hears at `/introspect`, and
+//! what can still be exchanged.
+
+use crate::database::Kind;
+use crate::issuer::with;
+use crate::node::Node;
+use crate::server::{ACCESS_TOKEN, Answer, ISSUER, NOW, TestServer, basic_header, claims};
+use crate::world::World;
+use axum::body::Body;
+use axum::http::{Request, header};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use procura::clock::Clock;
+use procura::domain::change::{Change, RevocationTarget};
+use procura::domain::client::{Assurance, ConsentMode};
+use procura::domain::consent::Consent;
+use procura::domain::decision::ReasonCode;
+use procura::store::ProviderLogout;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+const RECORDS: (&str, &str) = ("resource", "https://records.example.com/api");
+const MODELS: (&str, &str) = ("resource", "https://models.example.com");
+const BILLING: (&str, &str) = ("resource", "https://billing.example.com");
+const VALID: u8 = 0;
+const INVALID: u8 = 1;
+const SUSPENDED: u8 = 2;
+
+/// A world whose backends want to see offline what was revoked.
+struct Listed<'a> {
+    world: &'a World,
+}
+
+impl<'a> Listed<'a> {
+    async fn new(world: &'a World) -> Self {
+        let listed = Self { world };
+        for id in ["records", "models", "billing"] {
+            let snapshot = world.server.app.snapshot();
+            let mut resource = snapshot.registry.resource_by_name(id).unwrap().as_ref().clone();
+            resource.status_list = true;
+            world.server.change(&[Change::PutResource(resource)]).await;
+        }
+        listed
+    }
+
+    fn server(&self) -> &TestServer {
+        &self.world.server
+    }
+
+    /// Past the second in which something ended, and past the lists of that moment.
+    fn wait(&self) {
+        self.server().clock.advance(Duration::from_secs(4));
+    }
+
+    /// What a backend finds at the place that the token names.
+    async fn status(&self, token: &str) -> u8 {
+        let entry = claims(token)["status"]["status_list"].clone();
+        let list = self.list(entry["uri"].as_str().unwrap()).await;
+        status_at(&list, usize::try_from(entry["idx"].as_u64().unwrap()).unwrap())
+    }
+
+    /// The claims of a list.
+    async fn list(&self, uri: &str) -> Value {
+        let answer = self.server().get(uri.strip_prefix(ISSUER).unwrap()).await;
+        assert_eq!(answer.status, 200, "{uri}");
+        claims(&answer.text)
+    }
+
+    async fn post(&self, path: &str, client: &str, token: &str) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new()).append_pair("token", token).finish();
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::AUTHORIZATION, basic_header(client, self.world.secret(client)));
+        self.server().send(request.body(Body::from(body)).unwrap()).await
+    }
+
+    async fn introspect(&self, client: &str, token: &str) -> Value {
+        self.post("/introspect", client, token).await.json()
+    }
+
+    async fn revoke(&self, client: &str, token: &str) {
+        let answer = self.post("/revoke", client, token).await;
+        assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""));
+    }
+
+    async fn hop(&self, client: &str, token: &str, target: (&str, &str)) -> Answer {
+        self.world.exchange_typed(client, token, ACCESS_TOKEN, &[target]).await
+    }
+
+    async fn consent_of(&self, token: &str) -> Consent {
+        let id = claims(token)["grant_id"].as_str().unwrap().to_owned();
+        self.server().app.store.find_consent(&id).await.unwrap().unwrap()
+    }
+}
+
+/// The two bits of a place: the lowest bits of a byte are its first entry.
+fn status_at(list: &Value, place: usize) -> u8 {
+    assert_eq!(list["status_list"]["bits"], 2);
+    let zlib = URL_SAFE_NO_PAD.decode(list["status_list"]["lst"].as_str().unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::ZlibDecoder::new(zlib.as_slice()).read_to_end(&mut bytes).unwrap();
+    (bytes[place / 4] >> (place % 4 * 2)) & 0b11
+}
+
+fn all_of(target: RevocationTarget) -> Change {
+    Change::RevokeAll { target, consents: false }
+}
+
+world_test! {
+    async fn a_list_is_a_signed_token_that_says_how_long_one_may_go_by_it(world: World) {
+        let listed = Listed::new(&world).await;
+        let token = world.records_token().await;
+        let uri = claims(&token)["status"]["status_list"]["uri"].as_str().unwrap().to_owned();
+        assert_eq!(uri, format!("{ISSUER}/status/0"));
+        let answer = listed.server().get("/status/0").await;
+        assert_eq!(answer.header("content-type"), "application/statuslist+jwt");
+        assert_eq!(answer.header("cache-control"), "public, max-age=15");
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+        let list = claims(&answer.text);
+        assert_eq!((list["iss"].as_str(), list["sub"].as_str()), (Some(ISSUER), Some(uri.as_str())));
+        assert_eq!((list["iat"].as_i64(), list["exp"].as_i64(), list["ttl"].as_i64()), (Some(NOW), Some(NOW + 3600), Some(15)));
+        // The same key set verifies it, under a type of its own.
+        let mut parts = answer.text.rsplitn(2, '.');
+        let (signature, signed) = (parts.next().unwrap(), parts.next().unwrap());
+        let head = URL_SAFE_NO_PAD.decode(signed.split('.').next().unwrap()).unwrap();
+        let head: Value = serde_json::from_slice(&head).unwrap();
+        assert_eq!((head["typ"].as_str(), head["alg"].as_str()), (Some("statuslist+jwt"), Some("ES256")));
+        let keys = listed.server().app.signing_keys();
+        let key = keys.signer(procura::domain::resource::SigningAlgorithm::ES256, NOW).unwrap();
+        assert_eq!(head["kid"], key.kid());
+        assert!(key.verifies(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()));
+
+        let again = Request::get("/status/0").header(header::IF_NONE_MATCH, answer.header("etag"));
+        let again = listed.server().send(again.body(Body::empty()).unwrap()).await;
+        assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""));
+        listed.server().clock.advance(Duration::from_secs(2));
+        let older = listed.server().get("/status/0").await;
+        assert_eq!((older.text.as_str(), older.header("cache-control")), (answer.text.as_str(), "public, max-age=13"));
+        listed.server().clock.advance(Duration::from_secs(2));
+        let newer = listed.server().get("/status/0").await;
+        assert_ne!(newer.header("etag"), answer.header("etag"));
+        assert_eq!(claims(&newer.text)["iat"], NOW + 4);
+        let head = listed.server().send(Request::head("/status/0").body(Body::empty()).unwrap()).await;
+        assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
+    }
+
+    async fn there_is_no_list_where_no_token_has_an_entry(world: World) {
+        let listed = Listed::new(&world).await;
+        for path in ["/status/0", "/status/1", "/status/00", "/status/-1", "/status/x", "/status/9223372036854775807"] {
+            assert_eq!(listed.server().get(path).await.status, 404, "{path}");
+        }
+        listed.server().clock.advance(Duration::from_secs(4));
+        world.records_token().await;
+        assert_eq!(listed.server().get("/status/0").await.status, 200);
+        assert_eq!(listed.server().get("/status/00").await.status, 404);
+        assert_eq!(listed.server().get("/status/1").await.status, 404);
+        let posted = listed.server().send(Request::post("/status/0").body(Body::empty()).unwrap()).await;
+        assert_eq!((posted.status.as_u16(), posted.header("allow")), (405, "GET, HEAD, OPTIONS"));
+        // Two hours after the last token of it there is nothing more to tell, nor to keep.
+        listed.server().clock.advance(Duration::from_secs(7200));
+        let gone = listed.server().app.store.purge(listed.server().clock.now()).await.unwrap();
+        let count = |table: &str| gone.iter().find(|(name, _)| *name == table).unwrap().1;
+        assert_eq!(count("status_entry"), 1);
+        assert!(count("status_support") >= 5);
+        assert_eq!(listed.server().get("/status/0").await.status, 404);
+    }
+
+    async fn tokens_that_rest_on_the_same_things_have_one_entry(world: World) {
+        let listed = Listed::new(&world).await;
+        let entry = |token: &str| claims(token)["status"]["status_list"]["idx"].as_u64().unwrap();
+        let first = entry(&world.records_token().await);
+        assert_eq!(entry(&world.records_token().await), first);
+        let other_place = world.exchange(json!({}), &[MODELS, ("scope", "model.general")]).await.token();
+        assert_ne!(entry(&other_place), first);
+        let other_session = world.exchange(json!({"sid": "s-2"}), &[RECORDS]).await.token();
+        assert_ne!(entry(&other_session), first);
+        listed.server().clock.advance(Duration::from_secs(3600));
+        let next_hour = world.exchange(json!({"iat": NOW + 3590, "exp": NOW + 7000}), &[RECORDS]).await.token();
+        assert_ne!(entry(&next_hour), first, "an entry does not gather tokens for ever");
+    }
+
+    async fn a_backend_that_wants_none_has_no_status_in_its_tokens(world: World) {
+        assert_eq!(claims(&world.records_token().await)["status"], Value::Null);
+        assert_eq!(world.server.get("/status/0").await.status, 404);
+    }
+
+    async fn what_ends_a_token_shows_in_its_list_and_at_introspection_and_nothing_else_does(world: World) {
+        let listed = Listed::new(&world).await;
+        let bob = world.exchange_as("assistant", &world.bobs_id_token(), &[MODELS, ("scope", "model.general")]).await.token();
+        let id = |text: &str| text.parse().unwrap();
+        let alice = || "corp|alice".parse().unwrap();
+        for (back, status) in [
+            (vec![Change::SuspendUser(alice()), Change::ResumeUser(alice())], SUSPENDED),
+            (vec![Change::SuspendClient(id("assistant")), Change::ResumeClient(id("assistant"))], SUSPENDED),
+        ] {
+            let token = world.records_token().await;
+            world.server.change(&back[..1]).await;
+            listed.wait();
+            assert_eq!(listed.status(&token).await, status, "{:?}", back[0]);
+            assert_eq!(listed.introspect("records-backend", &token).await, json!({"active": false}));
+            world.server.change(&back[1..]).await;
+            listed.wait();
+            assert_eq!(listed.status(&token).await, VALID, "{:?}", back[1]);
+            assert_eq!(listed.introspect("records-backend", &token).await["active"], true);
+        }
+        let token = world.records_token().await;
+        let consent = listed.consent_of(&token).await.id;
+        world.server.change(&[Change::PauseConsent(consent.clone())]).await;
+        listed.wait();
+        assert_eq!(listed.status(&token).await, SUSPENDED);
+        world.server.change(&[Change::ResumeConsent(consent)]).await;
+        listed.wait();
+        assert_eq!(listed.status(&token).await, VALID);
+
+        for end in [
+            all_of(RevocationTarget::User(alice())),
+            all_of(RevocationTarget::Client(id("assistant"))),
+            all_of(RevocationTarget::Resource("records".parse().unwrap())),
+        ] {
+            let token = world.records_token().await;
+            assert_eq!(listed.status(&token).await, VALID, "before {end:?}");
+            world.server.change(std::slice::from_ref(&end)).await;
+            assert_eq!(listed.introspect("records-backend", &token).await, json!({"active": false}), "at once: {end:?}");
+            world.assert_refused(&listed.hop("records-backend", &token, MODELS).await, ReasonCode::SubjectSessionEnded).await;
+            listed.wait();
+            assert_eq!(listed.status(&token).await, INVALID, "{end:?}");
+            let next = world.records_token().await;
+            assert_eq!(listed.status(&next).await, VALID, "what was asked for after {end:?}");
+            assert_eq!(listed.introspect("records-backend", &next).await["active"], true);
+        }
+        let token = world.records_token().await;
+        let consent = listed.consent_of(&token).await.id;
+        world.server.change(&[Change::RevokeConsent(consent)]).await;
+        listed.wait();
+        assert_eq!(listed.status(&token).await, INVALID);
+        assert_eq!(listed.introspect("records-backend", &token).await, json!({"active": false}));
+        let ended_with_its_client = claims(&bob)["status"]["status_list"]["idx"].clone();
+        assert!(ended_with_its_client.is_u64());
+        // Bob's token ended with all of the assistant's, and with nothing of Alice's.
+        let bob = world.exchange_as("assistant", &world.bobs_id_token(), &[MODELS, ("scope", "model.general")]).await.token();
+        world.server.change(&[all_of(RevocationTarget::User(alice()))]).await;
+        listed.wait();
+        assert_eq!(listed.status(&bob).await, VALID);
+        world.server.change(&[Change::RemoveClient(id("assistant"))]).await;
+        listed.wait();
+        assert_eq!(listed.status(&bob).await, INVALID);
+    }
+
+    async fn a_wider_agreement_ends_nothing_and_a_narrower_one_ends_what_is_wider(world: World) {
+        let listed = Listed::new(&world).await;
+        let narrow = world.exchange(json!({"sub": "carol"}), &[RECORDS]).await;
+        world.assert_refused(&narrow, ReasonCode::ConsentMissing).await;
+        world.server.consent("corp|carol", "assistant", "records", "records.read").await;
+        let carol = |world: &'_ World| world.id_token(json!({"sub": "carol"}));
+        let token = world.exchange_as("assistant", &carol(&world), &[RECORDS]).await.token();
+        listed.wait();
+        world.server.consent("corp|carol", "assistant", "records", "records.read records.write").await;
+        listed.wait();
+        assert_eq!(listed.status(&token).await, VALID, "who agrees to more takes nothing back");
+        let wide = world.exchange_as("assistant", &carol(&world), &[RECORDS]).await.token();
+        let consent = listed.consent_of(&wide).await;
+        let narrowed = Change::NarrowConsent {
+            id: consent.id,
+            before: consent.scopes,
+            scopes: "records.read".parse().unwrap(),
+        };
+        world.server.change(&[narrowed]).await;
+        listed.wait();
+        assert_eq!(listed.status(&wide).await, INVALID, "a list cannot say that it is good for less");
+        let next = world.exchange_as("assistant", &carol(&world), &[RECORDS]).await.token();
+        assert_eq!((listed.status(&next).await, claims(&next)["scope"].as_str()), (VALID, Some("records.read")));
+        world.server.consent("corp|carol", "assistant", "records", "records.write").await;
+        listed.wait();
+        assert_eq!(listed.status(&next).await, INVALID, "another agreement without what it is good for");
+    }
+
+    async fn a_token_that_was_given_back_takes_with_it_what_came_of_it(world: World) {
+        let listed = Listed::new(&world).await;
+        let first = world.records_token().await;
+        let second = listed.hop("records-backend", &first, MODELS).await.token();
+        let third = listed.hop("models-backend", &second, BILLING).await.token();
+        // Of the same user and client, but another exchange.
+        let apart = world.exchange(json!({"sid": "s-2"}), &[RECORDS]).await.token();
+        listed.revoke("assistant", &second).await;
+        assert_eq!(listed.introspect("models-backend", &second).await["active"], true, "it is not the assistant's");
+        listed.revoke("records-backend", &second).await;
+        listed.wait();
+        assert_eq!([listed.status(&first).await, listed.status(&second).await, listed.status(&third).await], [VALID, INVALID, INVALID]);
+        assert_eq!(listed.introspect("records-backend", &first).await["active"], true, "what it came of goes on");
+        assert_eq!(listed.introspect("models-backend", &second).await, json!({"active": false}));
+        world.assert_refused(&listed.hop("models-backend", &second, BILLING).await, ReasonCode::SubjectSessionEnded).await;
+        world.assert_refused(&listed.hop("records-backend", &second, BILLING).await, ReasonCode::SubjectSessionEnded).await;
+        let anew = listed.hop("records-backend", &first, MODELS).await;
+        assert_eq!(anew.status, 200, "{}", anew.text);
+
+        listed.wait();
+        listed.revoke("assistant", &first).await;
+        listed.revoke("assistant", &first).await;
+        listed.wait();
+        let anew = anew.token();
+        assert_eq!([listed.status(&first).await, listed.status(&anew).await], [INVALID, INVALID]);
+        for token in [&first, &anew] {
+            let (client, next) = if token == &first { ("records-backend", MODELS) } else { ("models-backend", BILLING) };
+            assert_eq!(listed.introspect(client, token).await, json!({"active": false}));
+            world.assert_refused(&listed.hop(client, token, next).await, ReasonCode::SubjectSessionEnded).await;
+        }
+        assert_eq!(listed.status(&apart).await, VALID, "another session of the same user");
+        assert_eq!(listed.introspect("records-backend", &apart).await["active"], true);
+        let event = world.server.app.store.list_events(&procura::store::EventFilter {
+            reason: Some("token_returned".to_owned()), limit: 10, ..Default::default()
+        }).await.unwrap();
+        assert_eq!(event.len(), 3);
+        assert_eq!(event[0].subject_jti.as_deref(), claims(&first)["jti"].as_str());
+        assert_eq!((event[0].client.as_ref().unwrap().as_str(), event[0].subject_sub()), ("assistant", Some("corp|alice")));
+    }
+
+    async fn a_token_given_back_ends_where_backends_want_no_list_too(world: World) {
+        let listed = Listed { world: &world };
+        let first = world.records_token().await;
+        let second = listed.hop("records-backend", &first, MODELS).await.token();
+        let own = world.own_token("assistant", &[RECORDS]).await;
+        listed.revoke("assistant", &first).await;
+        assert_eq!(listed.introspect("records-backend", &first).await, json!({"active": false}));
+        assert_eq!(listed.introspect("models-backend", &second).await, json!({"active": false}));
+        world.assert_refused(&listed.hop("records-backend", &first, MODELS).await, ReasonCode::SubjectSessionEnded).await;
+        assert_eq!(listed.introspect("records-backend", &own).await["active"], true);
+        listed.revoke("assistant", &own).await;
+        assert_eq!(listed.introspect("records-backend", &own).await, json!({"active": false}));
+    }
+
+    async fn a_later_hop_ends_with_what_the_earlier_one_rests_on(world: World) {
+        let listed = Listed::new(&world).await;
+        let first = world.records_token().await;
+        let second = listed.hop("records-backend", &first, MODELS).await.token();
+        assert_eq!(listed.status(&second).await, VALID);
+        let consent = listed.consent_of(&first).await.id;
+        world.server.change(&[Change::RevokeConsent(consent)]).await;
+        listed.wait();
+        assert_eq!([listed.status(&first).await, listed.status(&second).await], [INVALID, INVALID]);
+        world.server.change(&[Change::SuspendClient("assistant".parse().unwrap())]).await;
+        let apart = world.own_token("records-backend", &[MODELS]).await;
+        listed.wait();
+        assert_eq!(listed.status(&apart).await, VALID, "no token of the assistant's is behind it");
+    }
+
+    async fn what_an_administrator_agreed_to_for_all_ends_when_each_must_be_asked(world: World) {
+        let listed = Listed::new(&world).await;
+        let first = world.records_token().await;
+        let second = listed.hop("records-backend", &first, MODELS).await.token();
+        let snapshot = world.server.app.snapshot();
+        let mut client = snapshot.registry.client_by_name("records-backend").unwrap().client.clone();
+        client.consent = ConsentMode::User;
+        world.server.change(&[Change::PutClient(client, Assurance::Vetted)]).await;
+        listed.wait();
+        assert_eq!([listed.status(&first).await, listed.status(&second).await], [VALID, INVALID]);
+    }
+
+    async fn the_provider_ends_what_was_exchanged_in_a_session_of_its_own(world: World) {
+        let listed = Listed::new(&world).await;
+        let exchanged = async |sid: Value| {
+            world.exchange(json!({"sid": sid}), &[RECORDS]).await.token()
+        };
+        let (one, two, unnamed) = (exchanged(json!("s-1")).await, exchanged(json!("s-2")).await, exchanged(Value::Null).await);
+        let bob = world.exchange_as("assistant", &world.bobs_id_token(), &[MODELS, ("scope", "model.general")]).await.token();
+        let logout = |session: Option<&str>, jti: &str| ProviderLogout {
+            idp: "corp".parse().unwrap(),
+            idp_sub: Some("alice".to_owned()),
+            user: Some("corp|alice".to_owned()),
+            idp_session: session.map(str::to_owned),
+            jti: jti.to_owned(),
+            expires_at: NOW + 600,
+        };
+        let event = || procura::domain::event::AuditEvent::new(
+            world.server.clock.now_ms(), procura::secrets::random_id("adm"),
+            procura::domain::event::EventKind::SignOut, procura::domain::event::EventOutcome::Done, "backchannel_logout",
+        );
+        let store = &world.server.app.store;
+        assert!(store.end_by_provider(&logout(Some("s-1"), "1"), event(), world.server.clock.now()).await.unwrap());
+        world.server.app.refresh().await.unwrap();
+        listed.wait();
+        let statuses = [listed.status(&one).await, listed.status(&two).await, listed.status(&unnamed).await];
+        assert_eq!(statuses, [INVALID, VALID, INVALID], "a session that was not named may be the one");
+        assert_eq!(listed.introspect("records-backend", &one).await, json!({"active": false}));
+        assert!(store.end_by_provider(&logout(None, "2"), event(), world.server.clock.now()).await.unwrap());
+        world.server.app.refresh().await.unwrap();
+        listed.wait();
+        assert_eq!([listed.status(&two).await, listed.status(&bob).await], [INVALID, VALID]);
+    }
+
+    async fn introspection_has_the_claims_that_the_token_has(world: World) {
+        let listed = Listed::new(&world).await;
+        let first = world.exchange(json!({}), &[RECORDS]).await.token();
+        for (token, client) in [
+            (listed.hop("records-backend", &first, MODELS).await.token(), "models-backend"),
+            (first, "records-backend"),
+        ] {
+            let told = listed.introspect(client, &token).await;
+            let mut expected = claims(&token);
+            expected["active"] = json!(true);
+            expected["token_type"] = json!("Bearer");
+            assert_eq!(told, expected);
+            assert!(told["act"]["sub"].is_string() && told["grant_id"].is_string() && told["txn"].is_string());
+        }
+    }
+
+    async fn a_server_that_starts_later_knows_what_was_revoked(world: World) {
+        let listed = Listed::new(&world).await;
+        let token = world.records_token().await;
+        world.server.change(&[all_of(RevocationTarget::User("corp|alice".parse().unwrap()))]).await;
+        let old = &world.server.app;
+        let later = procura::app::App::start(
+            old.config.clone(), world.server.clock.clone(), world.server.database.store.clone(), old.secrets_key.clone(),
+        ).await.unwrap();
+        let alice = procura::domain::token_status::Support::User("corp|alice".parse().unwrap());
+        assert!(later.status_entries.revocations().ended(&[alice], NOW).is_some());
+        let list = later.status_lists.list(&later, 0).await.unwrap().unwrap();
+        let place = claims(&token)["status"]["status_list"]["idx"].as_u64().unwrap();
+        assert_eq!(status_at(&claims(&list.token), usize::try_from(place).unwrap()), INVALID);
+        let _ = listed;
+    }
+}
+
+/// A command on the database of the world.
+fn command(world: &World, arguments: &[&str]) -> std::process::Output {
+    let key = world.server.app.secrets_key.to_base64();
+    let variables = [
+        ("PROCURA_DATABASE_URL", world.server.database.url.as_str()),
+        ("PROCURA_ISSUER", ISSUER),
+        ("PROCURA_SECRETS_KEY", secrecy::ExposeSecret::expose_secret(&key)),
+    ];
+    crate::node::run(arguments, &variables)
+}
+
+fn said(output: &std::process::Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
+    for kind in [Kind::Sqlite, Kind::Postgres] {
+        let world = World::at(Clock::System, kind, &[]).await;
+        let listed = Listed::new(&world).await;
+        let now = world.server.clock.now();
+        let fresh = |changes: Value| {
+            let times = json!({"iat": now - 5, "exp": now + 3000, "auth_time": now - 60});
+            world.id_token(with(times, changes))
+        };
+        let token = world.exchange_as("assistant", &fresh(json!({})), &[RECORDS]).await.token();
+        let hop = listed.hop("records-backend", &token, MODELS).await.token();
+        let bob = fresh(json!({"sub": "bob", "roles": ["patient"]}));
+        let bob = world.exchange_as("assistant", &bob, &[MODELS, ("scope", "model.general")]).await.token();
+        let consent = listed.consent_of(&token).await.id;
+
+        let preview = said(&command(&world, &["consent", "revoke", &consent, "--preview"]));
+        assert!(preview.ends_with("would end with it: 0 sign-ins, 1 live token, 1 of later hops"), "{preview}");
+        for (target, counts) in [
+            (["--user", "corp|alice"], "2 consents, 0 sign-ins, 0 browser sessions, 2 live tokens"),
+            (["--client", "assistant"], "3 consents, 0 sign-ins, 0 browser sessions, 3 live tokens"),
+            (["--resource", "models"], "2 consents, 0 sign-ins, 0 browser sessions, 2 live tokens"),
+        ] {
+            let preview = said(&command(&world, &[&["revoke"], &target[..], &["--preview"]].concat()));
+            assert!(preview.starts_with("would end of ") && preview.ends_with(counts), "{preview}");
+        }
+        let session = said(&command(&world, &["revoke", "--session", "corp", "s-1", "--preview"]));
+        assert!(session.contains("session s-1 at corp") && session.contains("not counted"), "{session}");
+        for token in [&token, &hop, &bob] {
+            assert_eq!(listed.status(token).await, VALID, "a preview ends nothing");
+        }
+
+        let ended: Value =
+            serde_json::from_str(&said(&command(&world, &["--json", "revoke", "--user", "corp|alice"]))).unwrap();
+        assert_eq!((ended["consents"].as_i64(), ended["tokens"].as_i64()), (Some(2), Some(2)));
+        world.server.app.refresh().await.unwrap();
+        assert_eq!(listed.introspect("records-backend", &token).await, json!({"active": false}));
+        assert_eq!(listed.introspect("models-backend", &bob).await["active"], true);
+        let refused = world.exchange_as("assistant", &fresh(json!({})), &[RECORDS]).await;
+        world.assert_refused(&refused, ReasonCode::ConsentRevoked).await;
+
+        let kept = said(&command(&world, &["revoke", "--client", "assistant", "--keep-consents"]));
+        assert!(kept.starts_with("ended of client assistant: 0 consents,"), "{kept}");
+        assert!(kept.contains("procura client suspend assistant"), "{kept}");
+        world.server.app.refresh().await.unwrap();
+        assert_eq!(listed.introspect("models-backend", &bob).await, json!({"active": false}));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let bob = fresh(json!({"sub": "bob", "roles": ["patient"]}));
+        let bob = world.exchange_as("assistant", &bob, &[MODELS, ("scope", "model.general")]).await.token();
+        assert_eq!(listed.introspect("models-backend", &bob).await["active"], true, "the agreement was kept");
+    }
+}
+
+#[tokio::test]
+async fn the_kill_switch_says_what_is_wrong() {
+    let world = World::at(Clock::System, Kind::Sqlite, &[]).await;
+    for (arguments, code, problem) in [
+        (&["revoke"][..], 2, "required"),
+        (&["revoke", "--user", "a", "--client", "b"], 2, "cannot be used with"),
+        (&["revoke", "--client", "asistant"], 1, "no client asistant is registered; did you mean `assistant`?"),
+        (&["revoke", "--resource", "recods"], 1, "no resource recods is registered; did you mean `records`?"),
+        (&["revoke", "--session", "crop", "x"], 1, "no identity provider crop is registered; did you mean `corp`?"),
+        (&["revoke", "--session", "corp"], 2, "values"),
+    ] {
+        let output = command(&world, arguments);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+        assert!(told.contains(problem), "{arguments:?}: {told}");
+    }
+    let unseen = command(&world, &["revoke", "--user", "corp|nobody", "--preview"]);
+    assert!(unseen.status.success());
+    assert!(String::from_utf8_lossy(&unseen.stderr).contains("corp|nobody was never seen here"));
+}
+
+#[tokio::test]
+async fn what_is_revoked_counts_on_both_of_two_servers_within_a_second_and_in_a_list_within_its_ttl() {
+    let world = World::at(Clock::System, Kind::Postgres, &[]).await;
+    let listed = Listed::new(&world).await;
+    let variables = [("PROCURA_TOKENS__STATUS_LIST_TTL_SECONDS", "4")];
+    let start = || {
+        let (url, key) = (world.server.database.url.clone(), world.server.app.secrets_key.clone());
+        tokio::task::spawn_blocking(move || Node::start(&url, &key, &variables))
+    };
+    let nodes = [start().await.unwrap(), start().await.unwrap()];
+    let now = world.server.clock.now();
+    let id_token = world.id_token(json!({"iat": now - 5, "exp": now + 3000, "auth_time": now - 60}));
+    let token = world.exchange_as("assistant", &id_token, &[RECORDS]).await.token();
+    let place = usize::try_from(claims(&token)["status"]["status_list"]["idx"].as_u64().unwrap()).unwrap();
+    let is_active = async |node: &Node| {
+        let secret = world.secret("records-backend");
+        let answer =
+            node.public.post("/introspect", &[("token", token.as_str())], Some(("records-backend", secret))).await;
+        answer.json()["active"] == true
+    };
+    let in_list = async |node: &Node| status_at(&claims(&node.public.get("/status/0").await.text), place);
+    for node in &nodes {
+        assert!(is_active(node).await);
+        assert_eq!(in_list(node).await, VALID);
+    }
+    listed.revoke("assistant", &token).await;
+    let revoked = Instant::now();
+    for node in &nodes {
+        while is_active(node).await {
+            assert!(revoked.elapsed() < Duration::from_secs(20), "it stays active");
+        }
+    }
+    let introspected = revoked.elapsed();
+    assert!(introspected < Duration::from_secs(1), "{introspected:?}");
+    for node in &nodes {
+        while in_list(node).await == VALID {
+            assert!(revoked.elapsed() < Duration::from_secs(20), "it stays valid in the list");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let listed = revoked.elapsed();
+    eprintln!("revoked: inactive after {} ms, in both lists after {} ms", introspected.as_millis(), listed.as_millis());
+    assert!(listed < Duration::from_secs(2), "a list is made anew each second with a ttl of 4: {listed:?}");
+}
