@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 recent() {
-  node -e 'const [a] = process.versions.node.split(".").map(Number); process.exit(a >= 22 ? 0 : 1)'
+  # From 22.18 on it runs TypeScript as it is, which the examples are written in.
+  node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 18) ? 0 : 1)'
 }
 
 # Installs what the lock file says, unless that was done before.
@@ -17,10 +18,12 @@ if ! recent; then
   for bin in "$PWD"/node/node_modules/node-linux-*/bin; do
     PATH="$bin:$PATH"
   done
-  recent || { echo "tests/e2e needs Node.js 22 or later; this is $(node --version), and no newer one could be installed" >&2; exit 1; }
+  recent || { echo "tests/e2e needs Node.js 22.18 or later; this is $(node --version), and no newer one could be installed" >&2; exit 1; }
 fi
 locked .
-locked ../../examples/mcp-server-node
+for example in mcp-server-node backends/express backends/mcp-node; do
+  locked "../../examples/$example"
+done
 
 # The same for Python, in an environment of its own beside the build.
 python="${CARGO_TARGET_DIR:-$PWD/../../target}/e2e-python"

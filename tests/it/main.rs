@@ -51,4 +51,5 @@ mod token_exchange;
 mod token_status;
 mod twin;
 mod unanswered;
+mod vectors;
 mod verify;

@@ -130,7 +130,7 @@ describe('the registry file on', () => {
   });
   after(() => rm(folder, { recursive: true }));
 
-  for (const page of [...pages, 'examples/mcp-server-node/README.md']) {
+  for (const page of [...pages, 'examples/mcp-server-node/README.md', 'examples/backends/README.md']) {
     test(`${page} is accepted`, async () => {
       const found = await blocks(page, 'toml');
       assert.ok(found.length > 0);

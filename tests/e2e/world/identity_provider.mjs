@@ -18,8 +18,11 @@ export const USERS = {
   carol: { password: 'carol-pw', name: 'Carol Clark', email: 'carol@example.com', roles: [] },
 };
 
-/** The applications known to the provider, each with the algorithm of its ID tokens. `unrelated-app` is no LLM app. */
-export const APPS = { 'assistant-app': 'RS256', 'agent-app': 'ES256', 'unrelated-app': 'RS256' };
+/**
+ * The applications known to the provider, each with the algorithm of its ID tokens. `unrelated-app` is no LLM app. What
+ * `brief-app` gets is good for a few seconds, and so is what it is exchanged for.
+ */
+export const APPS = { 'assistant-app': 'RS256', 'agent-app': 'ES256', 'unrelated-app': 'RS256', 'brief-app': 'RS256' };
 
 const REDIRECT_URI = 'https://app.example.com/callback';
 const appSecret = (app) => `${app}-secret-of-at-least-32-characters`;
@@ -135,6 +138,8 @@ export class IdentityProvider {
   }
 }
 
+const idTokenLifetime = (_context, _token, client) => (client.clientId === 'brief-app' ? 5 : 3600);
+
 async function signingKey(alg) {
   const { privateKey } = await generateKeyPair(alg, { extractable: true });
   return { ...(await exportJWK(privateKey)), alg, use: 'sig', kid: crypto.randomUUID() };
@@ -169,7 +174,7 @@ function configuration(keys, more) {
     // Its own refuses loopback, where everything is here.
     fetch: (url, { dispatcher: _, ...options }) => fetch(url, options),
     interactions: { url: (_context, interaction) => `/interaction/${interaction.uid}` },
-    ttl: { IdToken: 3600, Interaction: 600, Session: 3600, Grant: 3600, AccessToken: 3600, AuthorizationCode: 60 },
+    ttl: { IdToken: idTokenLifetime, Interaction: 600, Session: 3600, Grant: 3600, AccessToken: 3600, AuthorizationCode: 60 },
     findAccount: (_context, sub) =>
       USERS[sub] && {
         accountId: sub,

@@ -14,8 +14,11 @@ export class Postgres {
   #bin;
   #as;
 
-  /** `fsync` makes commits durable, and slow; `prefix` goes before the command that starts the server. */
-  static async start({ fsync = false, prefix = [] } = {}) {
+  /**
+   * `fsync` makes commits durable, and slow; `prefix` goes before the command that starts the server; `more` are further
+   * settings.
+   */
+  static async start({ fsync = false, prefix = [], more = [] } = {}) {
     const postgres = new Postgres();
     postgres.#bin = await binaries();
     postgres.#as = await unprivileged();
@@ -28,7 +31,7 @@ export class Postgres {
     const port = String(await freePort());
     postgres.url = `postgres://procura@127.0.0.1:${port}/postgres`;
     const settings = ['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200'];
-    settings.push(`fsync=${fsync ? 'on' : 'off'}`);
+    settings.push(`fsync=${fsync ? 'on' : 'off'}`, ...more);
     const args = ['-D', data, '-p', port, ...settings.flatMap((setting) => ['-c', setting])];
     const [program, ...rest] = [...prefix, join(postgres.#bin, 'postgres'), ...args];
     postgres.#service = new Service(program, rest, options);
@@ -47,6 +50,11 @@ export class Postgres {
     return this.#service.pid;
   }
 
+  /** What it logs. */
+  get log() {
+    return this.#service.output;
+  }
+
   async stop() {
     // SIGINT: a fast shutdown, which does not wait for clients.
     await this.#service.stop('SIGINT');
@@ -58,6 +66,17 @@ export class Postgres {
 export async function createDatabase(url, name) {
   await run(join(await binaries(), 'psql'), ['-q', '-d', url, '-c', `CREATE DATABASE "${name}"`]);
   return Object.assign(new URL(url), { pathname: `/${name}` }).href;
+}
+
+/** Runs statements by psql. Resolves with the rows, one a line; throws CommandFailed at the first error. */
+export async function psql(url, ...statements) {
+  const commands = statements.flatMap((statement) => ['-c', statement]);
+  return (await run(join(await binaries(), 'psql'), ['-qAtX', '-v', 'ON_ERROR_STOP=1', '-d', url, ...commands])).trim();
+}
+
+/** Runs a file of statements. */
+export async function psqlFile(url, file) {
+  return run(join(await binaries(), 'psql'), ['-qAtX', '-v', 'ON_ERROR_STOP=1', '-d', url, '-f', file]);
 }
 
 /** The folder with the server's programs: on the path, or where Debian has them (the newest version). */

@@ -23,9 +23,9 @@ const databases = (process.env.E2E_DATABASES ?? 'sqlite postgres').split(/[\s,]+
  * Defines the tests once for each database, or for one that is named. The last of them checks the audit trail that the
  * others left.
  */
-export function onEachDatabase(title, define, { only, make = (database) => new World(database) } = {}) {
+export function onEachDatabase(title, define, { only, make = (database) => new World(database), minutes = 2 } = {}) {
   for (const database of databases.filter((database) => !only || database === only)) {
-    describe(`${title}, on ${database}`, { timeout: 120_000 }, () => {
+    describe(`${title}, on ${database}`, { timeout: minutes * 60_000 }, () => {
       const world = make(database);
       before(() => world.start(), { timeout: 60_000 });
       after(() => world.stop(), { timeout: 30_000 });
