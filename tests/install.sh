@@ -25,6 +25,9 @@ has npm || packages+=(npm)
 if ! has chromium && ! has chromium-browser && ! has google-chrome && [ -z "${CHROMIUM_BIN:-}" ]; then
   packages+=(chromium fonts-dejavu-core)
 fi
+# Proxies that ask for each request whether it may go on.
+{ has nginx || [ -x /usr/sbin/nginx ]; } || packages+=(nginx)
+has caddy || packages+=(caddy)
 # A test runs the snippet that the audit page shows to auditors.
 has python3 || packages+=(python3)
 # The Python MCP package runs in an environment of its own.

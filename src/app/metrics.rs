@@ -73,6 +73,7 @@ pub struct Metrics {
     tokens_issued: Family<Grant, Counter>,
     client_auth_failures: Family<MethodReason, Counter>,
     registrations: Family<KindResult, Counter>,
+    forward_auth: Family<ResultReason, Counter>,
     cleanup_rows: Family<Table, Counter>,
 }
 
@@ -126,6 +127,7 @@ impl Default for Metrics {
             tokens_issued: Family::default(),
             client_auth_failures: Family::default(),
             registrations: Family::default(),
+            forward_auth: Family::default(),
             cleanup_rows: Family::default(),
         }
     }
@@ -166,6 +168,11 @@ impl Metrics {
         self.registrations.get_or_create(&KindResult { kind, result }).inc();
     }
 
+    /// One question of a proxy at `/forward-auth`: `passed`, `refused` or `unavailable`, and why.
+    pub fn count_forward_auth(&self, result: &'static str, reason: &'static str) {
+        self.forward_auth.get_or_create(&ResultReason { result, reason }).inc();
+    }
+
     /// Rows removed after their end.
     pub fn count_cleanup(&self, rows: &[(&'static str, u64)]) {
         for (table, count) in rows {
@@ -202,6 +209,11 @@ impl Metrics {
             "registrations",
             "Clients that registered themselves, and metadata documents of clients",
             self.registrations.clone(),
+        );
+        registry.register(
+            "forward_auth",
+            "Requests that proxies asked about, by result and reason",
+            self.forward_auth.clone(),
         );
         registry.register("cleanup_rows", "Rows removed after their end", self.cleanup_rows.clone());
         register_gauges(&mut registry, gauges);

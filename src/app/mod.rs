@@ -7,6 +7,7 @@ mod consent_handles;
 mod grant_tokens;
 mod limits;
 pub mod metrics;
+mod remembered;
 mod secret_check;
 mod snapshot;
 mod status_entries;
@@ -20,6 +21,7 @@ pub use clients::ClientDirectory;
 pub use consent_handles::ConsentHandles;
 pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
+pub use remembered::{Memory, Remembered};
 pub use secret_check::{SecretCheck, SecretVerdict};
 pub use snapshot::Snapshot;
 pub use status_entries::{GivenEntry, StatusEntries};
@@ -149,7 +151,7 @@ impl App {
             consent_handles: ConsentHandles::new(&secrets_key),
             grant_tokens: GrantTokens::new(&secrets_key),
             status_entries: StatusEntries::new(revocations, versions.consents),
-            status_lists: StatusLists::new(),
+            status_lists: StatusLists::new(config.tokens.status_list_ttl_seconds),
             limits: Limits::new(&config.limits, config.registration.per_minute),
             secret_check: SecretCheck::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -187,6 +189,12 @@ impl App {
             clock_skew_seconds: self.config.tokens.clock_skew_seconds,
             now,
         }
+    }
+
+    /// What is remembered, beside a snapshot that the request keeps.
+    pub fn remembered<'a>(&'a self, snapshot: &'a Snapshot) -> Remembered<'a> {
+        let Self { store, clients, consents, users, status_entries, status_lists, .. } = self;
+        Remembered { store, snapshot, clients, consents, users, status_entries, status_lists }
     }
 
     /// The URL of the token endpoint.

@@ -1,16 +1,18 @@
 //! Status lists, made when somebody asks for one, and the same for all who ask within a few seconds.
 
-use super::{App, StartError};
+use super::Remembered;
 use crate::domain::client::ConsentMode;
 use crate::domain::decision::carries_on;
 use crate::domain::token_status::{ENTRIES_PER_LIST, TokenStatus, place_of};
 use crate::secrets::digest;
 use crate::store::{DoubtfulConsent, StoreError};
+use crate::tokens::signing_keys::{KeyProblem, SigningKeys};
 use crate::tokens::status_list::Statuses;
 use moka::future::Cache;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 
 /// Lists that are kept: each for a few seconds.
 const KEPT: u64 = 256;
@@ -18,62 +20,93 @@ const KEPT: u64 = 256;
 /// One list as of one moment.
 #[derive(Debug)]
 pub struct MadeList {
-    /// The signed list.
+    number: i64,
+    /// When it was made, Unix seconds.
+    pub made_at: i64,
+    ttl: u32,
+    statuses: Statuses,
+    signed: OnceCell<SignedList>,
+}
+
+/// A list as it is sent.
+#[derive(Debug)]
+pub struct SignedList {
+    /// The token.
     pub token: String,
     /// Its validator (RFC 9110 §8.8.3), in quotes.
     pub etag: String,
-    /// When it was made, Unix seconds.
-    pub made_at: i64,
-    statuses: Statuses,
+}
+
+impl MadeList {
+    /// The list as a token; signed once.
+    ///
+    /// # Errors
+    /// No key signs.
+    pub async fn signed(&self, issuer: &str, keys: &SigningKeys) -> Result<&SignedList, KeyProblem> {
+        let sign = async {
+            let token = self.statuses.sign(issuer, self.number, self.made_at, self.ttl, keys)?;
+            let etag = format!("\"{}\"", digest(&token).get(..32).unwrap_or_default());
+            Ok(SignedList { token, etag })
+        };
+        self.signed.get_or_try_init(|| sign).await
+    }
 }
 
 /// Keeps the lists of the moment. A list that nobody has a token of is none.
 #[derive(Debug)]
-pub struct StatusLists(Cache<(i64, i64), Option<Arc<MadeList>>>);
+pub struct StatusLists {
+    ttl: u32,
+    lists: Cache<(i64, i64), Option<Arc<MadeList>>>,
+}
 
 impl StatusLists {
-    pub(super) fn new() -> Self {
-        Self(Cache::new(KEPT))
+    pub(super) fn new(ttl: u32) -> Self {
+        Self { ttl, lists: Cache::new(KEPT) }
     }
 
     /// The list of this number; none if no live token can have an entry in it.
     ///
     /// # Errors
-    /// The database does not answer, or no key signs; in words.
-    pub async fn list(&self, app: &App, list: i64) -> Result<Option<Arc<MadeList>>, Arc<StartError>> {
+    /// The database does not answer.
+    pub async fn list(
+        &self,
+        known: Remembered<'_>,
+        number: i64,
+        now: i64,
+    ) -> Result<Option<Arc<MadeList>>, Arc<StoreError>> {
         // A quarter of the time that it may be gone by: so many lists are made at most, and so old is one at most.
-        let (now, step) = (app.clock.now(), i64::from(app.config.tokens.status_list_ttl_seconds / 4).max(1));
-        self.0.try_get_with((list, now.div_euclid(step)), make(app, list, now)).await
+        let step = i64::from(self.ttl / 4).max(1);
+        self.lists.try_get_with((number, now.div_euclid(step)), self.make(known, number, now)).await
     }
 
     /// How a token stands by its list, which may be a few seconds old.
-    pub async fn status(&self, app: &App, index: i64) -> Result<TokenStatus, Arc<StartError>> {
-        let (list, place) = place_of(index);
-        Ok(self.list(app, list).await?.map_or(TokenStatus::Invalid, |list| list.statuses.get(place)))
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn status(&self, known: Remembered<'_>, index: i64, now: i64) -> Result<TokenStatus, StoreError> {
+        let (number, place) = place_of(index);
+        let list = self.list(known, number, now).await;
+        let list = list.map_err(|problem| StoreError::Unavailable(problem.to_string()))?;
+        Ok(list.map_or(TokenStatus::Invalid, |list| list.statuses.get(place)))
     }
-}
 
-async fn make(app: &App, list: i64, now: i64) -> Result<Option<Arc<MadeList>>, StartError> {
-    let first = list.checked_mul(ENTRIES_PER_LIST).filter(|first| *first >= 0);
-    let Some(range) = first.and_then(|first| Some(first..first.checked_add(ENTRIES_PER_LIST)?)) else {
-        return Ok(None);
-    };
-    if !app.store.has_status_entries(&range, now).await? {
-        return Ok(None);
+    async fn make(&self, known: Remembered<'_>, number: i64, now: i64) -> Result<Option<Arc<MadeList>>, StoreError> {
+        let first = number.checked_mul(ENTRIES_PER_LIST).filter(|first| *first >= 0);
+        let Some(range) = first.and_then(|first| Some(first..first.checked_add(ENTRIES_PER_LIST)?)) else {
+            return Ok(None);
+        };
+        if !known.store.has_status_entries(&range, now).await? {
+            return Ok(None);
+        }
+        let statuses = statuses(known, &range, now).await?;
+        Ok(Some(Arc::new(MadeList { number, made_at: now, ttl: self.ttl, statuses, signed: OnceCell::new() })))
     }
-    let statuses = statuses(app, &range, now).await?;
-    let ttl = app.config.tokens.status_list_ttl_seconds;
-    let token = statuses
-        .sign(&app.config.issuer, list, now, ttl, &app.signing_keys())
-        .map_err(|problem| StartError::Keys(problem.to_string()))?;
-    let etag = format!("\"{}\"", digest(&token).get(..32).unwrap_or_default());
-    Ok(Some(Arc::new(MadeList { token, etag, made_at: now, statuses })))
 }
 
 /// By the same rules by which a token would be taken as a subject token.
-async fn statuses(app: &App, range: &Range<i64>, now: i64) -> Result<Statuses, StoreError> {
-    let snapshot = app.snapshot();
-    let state = app.store.entry_state(range).await?;
+async fn statuses(known: Remembered<'_>, range: &Range<i64>, now: i64) -> Result<Statuses, StoreError> {
+    let registry = &known.snapshot.registry;
+    let state = known.store.entry_state(range).await?;
     let mut statuses = Statuses::default();
     let mut set = |index: i64, status| statuses.set(place_of(index).1, status);
     for (index, status) in state.known {
@@ -93,8 +126,8 @@ async fn statuses(app: &App, range: &Range<i64>, now: i64) -> Result<Statuses, S
         let carries_on = if let Some(known) = goes_on.get(&key) {
             *known
         } else {
-            let consents = app.consents.of(&app.store, &user).await?;
-            let carries_on = carries_on(&snapshot.registry, &consents, &user, &key.1, now);
+            let consents = known.consents.of(known.store, &user).await?;
+            let carries_on = carries_on(registry, &consents, &user, &key.1, now);
             goes_on.insert(key, carries_on);
             carries_on
         };
@@ -103,10 +136,10 @@ async fn statuses(app: &App, range: &Range<i64>, now: i64) -> Result<Statuses, S
         }
     }
     // A client that went back to asking each user must ask: what the administrator agreed to for all counts no more.
-    for (consent, client) in app.store.consents_for_everyone().await? {
-        let entry = snapshot.registry.client(&client);
+    for (consent, client) in known.store.consents_for_everyone().await? {
+        let entry = registry.client(&client);
         if entry.is_none_or(|entry| entry.client.consent != ConsentMode::Admin) {
-            for index in app.store.entries_resting_on(range, &consent).await? {
+            for index in known.store.entries_resting_on(range, &consent).await? {
                 set(index, TokenStatus::Invalid);
             }
         }

@@ -2,6 +2,7 @@
 //! earlier chain, and whether its session goes on.
 
 use super::footing;
+use super::standing::Held;
 use crate::app::{App, Snapshot};
 use crate::domain::client::ClientEntry;
 use crate::domain::consent::Consent;
@@ -56,7 +57,7 @@ async fn other_clients(app: &App, snapshot: &Snapshot, subject: &Subject) -> Res
 
 async fn session_ended(app: &App, snapshot: &Snapshot, subject: &Subject) -> Result<Option<String>, StoreError> {
     if let SubjectIssuer::Own(own) = &subject.issuer
-        && let Some(ended) = footing::ended(app, &snapshot.registry, subject, own)
+        && let Some(ended) = footing::ended(app.remembered(snapshot), &Held::of(subject, own, &app.config.issuer))
     {
         return Ok(Some(ended));
     }

@@ -1,12 +1,12 @@
 //! What a token rests on: its status entry when it is issued, and whether something of it has ended since.
 
-use crate::app::{App, GivenEntry};
+use super::standing::Held;
+use crate::app::{App, GivenEntry, Remembered};
 use crate::audit::writer::{AuditUnavailable, With};
 use crate::domain::decision::{Granted, GrantedSubject};
 use crate::domain::delegation::ActChain;
 use crate::domain::event::AuditEvent;
 use crate::domain::names::ClientId;
-use crate::domain::registry::Registry;
 use crate::domain::resource::canonical_uri;
 use crate::domain::subject::{OwnToken, Subject, SubjectIssuer};
 use crate::domain::target::Target;
@@ -45,7 +45,7 @@ pub(super) async fn entry(
         // What the token before rests on is what this one rests on too; if it has no entry, its branches say so.
         Some((SubjectIssuer::Own(own), subject)) => match own.status {
             Some(index) => parent = Some(index),
-            None => supports.extend(branches(own, subject.act.as_ref())),
+            None => supports.extend(branches(own.txn.as_deref(), subject.act.as_ref())),
         },
         // A grant family stands for the sign-in.
         Some((SubjectIssuer::SignIn(_), _)) | None => {}
@@ -69,17 +69,16 @@ pub(super) async fn record(
 }
 
 /// What ended of one of our own tokens since it was asked for, in words; none if it goes on as far as revocations say.
-pub(super) fn ended(app: &App, registry: &Registry, subject: &Subject, own: &OwnToken) -> Option<String> {
-    let mut supports: Vec<Support> = subject.sub.parse().map(Support::User).into_iter().collect();
-    supports.extend(own.client_id.parse().map(Support::Client));
-    supports.extend(clients_of(subject.act.as_ref(), &app.config.issuer).map(Support::Client));
-    let backends = subject.audiences.iter().filter_map(|audience| canonical_uri(audience).ok());
-    let backends = backends.filter_map(|audience| registry.resource_by_audience(&audience));
+pub(super) fn ended(known: Remembered<'_>, held: &Held<'_>) -> Option<String> {
+    let mut supports: Vec<Support> = held.sub.parse().map(Support::User).into_iter().collect();
+    supports.extend(held.client_id.parse().map(Support::Client));
+    supports.extend(clients_of(held.act, held.issuer).map(Support::Client));
+    let backends = held.audiences.iter().filter_map(|audience| canonical_uri(audience).ok());
+    let backends = backends.filter_map(|audience| known.snapshot.registry.resource_by_audience(&audience));
     supports.extend(backends.map(|resource| Support::Resource(resource.id.clone())));
-    supports.extend(branches(own, subject.act.as_ref()));
-    let revocations = app.status_entries.revocations();
-    // A token that does not say when it was issued could be from before anything.
-    let ended = revocations.ended(&supports, subject.issued_at.unwrap_or(0))?;
+    supports.extend(branches(held.txn, held.act));
+    let revocations = known.status_entries.revocations();
+    let ended = revocations.ended(&supports, held.issued_at)?;
     Some(match ended {
         Support::Branch(..) => "it, or a token that it came of, was revoked".to_owned(),
         Support::User(id) => format!("all tokens of user {id} were revoked"),
@@ -95,17 +94,17 @@ pub(super) fn ended(app: &App, registry: &Registry, subject: &Subject, own: &Own
 }
 
 /// A token and every token that it came of, each as the root of its own branch.
-fn branches(own: &OwnToken, act: Option<&ActChain>) -> Vec<Support> {
-    let Some(txn) = &own.txn else { return Vec::new() };
+fn branches(txn: Option<&str>, act: Option<&ActChain>) -> Vec<Support> {
+    let Some(txn) = txn else { return Vec::new() };
     let actors: Vec<String> = act.into_iter().flat_map(ActChain::actors).map(|actor| actor.sub.clone()).collect();
     (0..=actors.len())
-        .map(|from| Support::Branch(txn.clone(), actors.get(from..).unwrap_or_default().to_vec()))
+        .map(|from| Support::Branch(txn.to_owned(), actors.get(from..).unwrap_or_default().to_vec()))
         .collect()
 }
 
 /// The branch that a token is the root of: it and all that came of it.
 pub(super) fn branch(own: &OwnToken, act: Option<&ActChain>) -> Option<Support> {
-    branches(own, act).into_iter().next()
+    branches(own.txn.as_deref(), act).into_iter().next()
 }
 
 /// Those actors that are clients of ours.

@@ -1,6 +1,6 @@
 //! Introspection (RFC 7662): what a backend's own client may know of a token for that backend.
 
-use super::standing::still_good_for;
+use super::standing::{Held, still_good_for};
 use super::{Caller, Failure, Received};
 use crate::app::App;
 use crate::domain::identity_provider::SubjectTokenType;
@@ -32,7 +32,8 @@ pub async fn introspect(
     if !resource.is_some_and(|resource| resource.clients.contains(client)) {
         return Ok(None);
     }
-    let Some(scopes) = still_good_for(app, &snapshot, received, &subject, own).await? else {
+    let held = Held::of(&subject, own, &app.config.issuer);
+    let Ok(scopes) = still_good_for(app.remembered(&snapshot), received.now(), &held).await? else {
         return Ok(None);
     };
     // What the backend would read in the token itself, with what the user still agrees to as scope.

@@ -9,6 +9,7 @@ pub mod dry_run;
 mod event;
 mod facts;
 mod footing;
+pub mod forward_auth;
 pub mod introspection;
 pub mod params;
 pub mod refresh_token;
@@ -20,6 +21,7 @@ pub mod token_exchange;
 pub mod userinfo;
 
 pub use event::refused_early;
+pub use standing::Ended;
 
 use crate::app::App;
 use crate::audit::writer::AuditUnavailable;

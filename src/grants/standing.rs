@@ -1,57 +1,166 @@
-//! Whether one of our own tokens still counts: what a backend hears at `/introspect`, and whether `/userinfo` answers.
+//! Whether one of our own tokens still counts: what a backend hears at `/introspect` and at `/forward-auth`, what
+//! `inspect` says, and whether `/userinfo` answers.
 
-use super::{Failure, Received, facts};
-use crate::app::{App, Snapshot};
+use super::footing;
+use crate::app::Remembered;
 use crate::domain::decision::carries_on;
-use crate::domain::names::ClientId;
+use crate::domain::delegation::ActChain;
+use crate::domain::names::{ClientId, UserId};
 use crate::domain::scope::ScopeSet;
 use crate::domain::subject::{OwnToken, Subject};
 use crate::domain::token_status::TokenStatus;
+use crate::store::StoreError;
 
-/// Which of its scopes the token is still good for; none if it counts no more. The session, the user, the client that got
+/// A token of ours, as far as it matters here.
+#[derive(Debug, Clone)]
+pub(super) struct Held<'a> {
+    /// `sub`.
+    pub(super) sub: &'a str,
+    /// The client that got it.
+    pub(super) client_id: &'a str,
+    /// The consent that it rests on; none for a client's own token.
+    pub(super) grant_id: Option<&'a str>,
+    /// The consents of earlier hops.
+    pub(super) earlier_grants: &'a [String],
+    /// The grant family that it is of (`sid`).
+    pub(super) family: Option<&'a str>,
+    /// What it is good for.
+    pub(super) scopes: ScopeSet,
+    /// The backends that it is for (`aud`).
+    pub(super) audiences: &'a [String],
+    /// Who acts and who acted before.
+    pub(super) act: Option<&'a ActChain>,
+    /// The transaction.
+    pub(super) txn: Option<&'a str>,
+    /// `iat`, Unix seconds; 0 if it does not say, since it could be from before anything.
+    pub(super) issued_at: i64,
+    /// The number of its status entry.
+    pub(super) status: Option<i64>,
+    /// Our issuer.
+    pub(super) issuer: &'a str,
+}
+
+impl<'a> Held<'a> {
+    pub(super) fn of(subject: &'a Subject, own: &'a OwnToken, issuer: &'a str) -> Self {
+        Self {
+            sub: &subject.sub,
+            client_id: &own.client_id,
+            grant_id: own.grant_id.as_deref(),
+            earlier_grants: &own.earlier_grants,
+            family: subject.family(),
+            scopes: subject.scope.clone().unwrap_or_default(),
+            audiences: &subject.audiences,
+            act: subject.act.as_ref(),
+            txn: own.txn.as_deref(),
+            issued_at: subject.issued_at.unwrap_or(0),
+            status: own.status,
+            issuer,
+        }
+    }
+}
+
+/// Why a token counts no more, before its `exp`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The client that got it is not known any more.
+    ClientGone,
+    /// The client that got it is suspended.
+    ClientSuspended,
+    /// The sign-in that it came of has ended; how, in words.
+    SessionEnded(String),
+    /// It was revoked, by its client or by an administrator; how, in words.
+    Revoked(String),
+    /// Its entry in the status list says so.
+    InStatusList(TokenStatus),
+    /// The user is suspended.
+    UserSuspended,
+    /// A consent on the way was taken back, has expired or pauses.
+    ConsentEnded,
+    /// The consent goes on, for nothing that the token is good for.
+    NothingLeft,
+}
+
+impl Ended {
+    /// For people.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::ClientGone => "the client that got it is not registered any more".to_owned(),
+            Self::ClientSuspended => "the client that got it is suspended".to_owned(),
+            Self::SessionEnded(how) | Self::Revoked(how) => how.clone(),
+            Self::InStatusList(TokenStatus::Suspended) => "its status list says that it is suspended".to_owned(),
+            Self::InStatusList(TokenStatus::Valid | TokenStatus::Invalid) => {
+                "its status list says that it has ended".to_owned()
+            }
+            Self::UserSuspended => "its user is suspended".to_owned(),
+            Self::ConsentEnded => "a consent that it rests on was taken back, has expired, or pauses".to_owned(),
+            Self::NothingLeft => "its user agrees to nothing any more that it is good for".to_owned(),
+        }
+    }
+}
+
+/// Which of its scopes the token is still good for, or why it counts no more. The session, the user, the client that got
 /// it and every consent on the way must go on, by the same rules by which it would be taken as a subject token.
 pub(super) async fn still_good_for(
-    app: &App,
-    snapshot: &Snapshot,
-    received: &Received,
-    subject: &Subject,
-    own: &OwnToken,
-) -> Result<Option<ScopeSet>, Failure> {
-    let holder: Option<ClientId> = own.client_id.parse().ok();
+    known: Remembered<'_>,
+    now: i64,
+    held: &Held<'_>,
+) -> Result<Result<ScopeSet, Ended>, StoreError> {
+    let scopes = match agreed_to(known, now, held).await? {
+        Ok(scopes) => scopes,
+        Err(ended) => return Ok(Err(ended)),
+    };
+    // What a backend sees offline is not contradicted here.
+    let status = match held.status {
+        Some(index) => known.status_lists.status(known, index, now).await?,
+        None => TokenStatus::Valid,
+    };
+    Ok(if status == TokenStatus::Valid { Ok(scopes) } else { Err(Ended::InStatusList(status)) })
+}
+
+async fn agreed_to(known: Remembered<'_>, now: i64, held: &Held<'_>) -> Result<Result<ScopeSet, Ended>, StoreError> {
+    let holder: Option<ClientId> = held.client_id.parse().ok();
     let holder = match &holder {
-        Some(id) => app.clients.find(&app.store, snapshot, id).await?,
+        Some(id) => known.clients.find(known.store, known.snapshot, id).await?,
         None => None,
     };
-    if holder.is_none_or(|entry| entry.suspended_at.is_some()) {
-        return Ok(None);
+    match holder {
+        None => return Ok(Err(Ended::ClientGone)),
+        Some(entry) if entry.suspended_at.is_some() => return Ok(Err(Ended::ClientSuspended)),
+        Some(_) => {}
     }
-    let facts = facts::about(app, snapshot, subject).await?;
-    if facts.session_ended.is_some() {
-        return Ok(None);
+    if let Some(how) = footing::ended(known, held) {
+        return Ok(Err(Ended::Revoked(how)));
     }
-    // What a backend sees offline is not contradicted here.
-    if let Some(index) = own.status
-        && app.status_lists.status(app, index).await.map_err(|problem| Failure::Unavailable(problem.to_string()))?
-            != TokenStatus::Valid
+    if let Some(family) = held.family
+        && let Some(how) = known.consents.family_ended(known.store, family).await?
     {
-        return Ok(None);
+        return Ok(Err(Ended::SessionEnded(how)));
     }
-    let mut scopes = subject.scope.clone().unwrap_or_default();
+    let mut scopes = held.scopes.clone();
     // The token of a client that acts for itself rests on no consent.
-    if let Some(user) = facts::user_of(&snapshot.registry, subject) {
-        let goes_on = |id: &String| carries_on(&snapshot.registry, &facts.consents, &user, id, received.now());
-        let agreed = own.earlier_grants.iter().chain(&own.grant_id).all(goes_on);
-        if !agreed || snapshot.registry.is_suspended(&user) {
-            return Ok(None);
-        }
-        // A consent that was narrowed is the same consent, with fewer scopes.
-        let kept = facts.consents.iter().find(|consent| Some(&consent.id) == own.grant_id.as_ref());
-        if let Some(consent) = kept.filter(|consent| consent.is_live(received.now())) {
-            scopes = scopes.iter().filter(|scope| consent.scopes.contains(scope)).cloned().collect();
-            if scopes.is_empty() {
-                return Ok(None);
-            }
+    let Some(grant_id) = held.grant_id else {
+        return Ok(Ok(scopes));
+    };
+    let registry = &known.snapshot.registry;
+    let user: UserId = match held.sub.parse() {
+        Ok(user) => user,
+        Err(_) => return Ok(Err(Ended::ConsentEnded)),
+    };
+    if registry.is_suspended(&user) {
+        return Ok(Err(Ended::UserSuspended));
+    }
+    let consents = known.consents.of(known.store, &user).await?;
+    let goes_on = |id: &str| carries_on(registry, &consents, &user, id, now);
+    if !held.earlier_grants.iter().map(String::as_str).chain([grant_id]).all(goes_on) {
+        return Ok(Err(Ended::ConsentEnded));
+    }
+    // A consent that was narrowed is the same consent, with fewer scopes.
+    let kept = consents.iter().find(|consent| consent.id == grant_id);
+    if let Some(consent) = kept.filter(|consent| consent.is_live(now)) {
+        scopes = scopes.iter().filter(|scope| consent.scopes.contains(scope)).cloned().collect();
+        if scopes.is_empty() {
+            return Ok(Err(Ended::NothingLeft));
         }
     }
-    Ok(Some(scopes))
+    Ok(Ok(scopes))
 }

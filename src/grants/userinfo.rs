@@ -1,6 +1,6 @@
 //! Who the user is, for a client that the user let know (OpenID Connect Core §5.3).
 
-use super::standing::still_good_for;
+use super::standing::{Held, still_good_for};
 use super::{Failure, Received};
 use crate::app::App;
 use crate::domain::identity_provider::SubjectTokenType;
@@ -33,7 +33,8 @@ pub async fn claims(
     let SubjectIssuer::Own(own) = &subject.issuer else {
         return Ok(Err(Unknown::Invalid));
     };
-    if still_good_for(app, &snapshot, received, &subject, own).await?.is_none() {
+    let held = Held::of(&subject, own, &app.config.issuer);
+    if still_good_for(app.remembered(&snapshot), received.now(), &held).await?.is_err() {
         return Ok(Err(Unknown::Invalid));
     }
     let Some(sid) = &subject.sid else {

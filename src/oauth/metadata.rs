@@ -4,10 +4,12 @@
 use super::DOCUMENTS;
 use crate::app::App;
 use crate::domain::client::GrantType;
+use crate::domain::registry::Registry;
+use crate::domain::resource::{Resource, canonical_uri};
 use crate::grants::request::IDENTITY_SCOPES;
 use crate::tokens::id_token;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -103,10 +105,13 @@ pub async fn jwks(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     }
 }
 
-/// `GET /.well-known/oauth-protected-resource/{id}`: the document that a backend may serve as its own (RFC 9728 §2).
-pub async fn protected_resource(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+/// `GET /.well-known/oauth-protected-resource/{id}`, and the same with the path of a backend in the place of the id: the
+/// document that a backend may serve as its own (RFC 9728 §2).
+///
+/// It has no `jwks_uri`: that would be for keys of the backend, not for ours.
+pub async fn protected_resource(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap) -> Response {
     let snapshot = app.snapshot();
-    let Some(resource) = snapshot.registry.resource_by_name(&id) else {
+    let Some(resource) = meant(&snapshot.registry, &app.config.issuer, uri.path(), &headers) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let scopes: Vec<&str> = resource.scopes.iter().map(|scope| scope.name.as_str()).collect();
@@ -119,8 +124,28 @@ pub async fn protected_resource(State(app): State<Arc<App>>, Path(id): Path<Stri
     if let (false, Some(members)) = (scopes.is_empty(), document.as_object_mut()) {
         members.insert("scopes_supported".to_owned(), json!(scopes));
     }
-    json_document(&document)
+    let mut response = json_document(&document);
+    // The path alone does not say which backend it is of.
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Host"));
+    response
 }
+
+/// The backend that a document is asked of: the one whose identifier the URL was made of, by the host that the proxy in
+/// front of it passes on (RFC 9728 §3.1), or else the one of this id. At our own host it is the id first. The host only
+/// chooses among documents that anybody may read.
+fn meant<'a>(registry: &'a Registry, issuer: &str, path: &str, headers: &HeaderMap) -> Option<&'a Arc<Resource>> {
+    let behind = path.split_once(PROTECTED_RESOURCE).map_or("", |(_, behind)| behind);
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let by_id = || registry.resource_by_name(behind.strip_prefix('/')?);
+    let by_url = || {
+        let of = |scheme: &str| canonical_uri(&format!("{scheme}://{host}{behind}")).ok();
+        ["https", "http"].into_iter().filter_map(of).find_map(|uri| registry.resource_by_audience(&uri))
+    };
+    let ours = issuer.split_once("://").and_then(|(_, rest)| rest.split('/').next());
+    if ours == Some(host) { by_id().or_else(by_url) } else { by_url().or_else(by_id) }
+}
+
+const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource";
 
 fn json_document(document: &Value) -> Response {
     finish(([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response())

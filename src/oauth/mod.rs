@@ -5,6 +5,7 @@ pub mod client_auth;
 pub mod cors;
 pub mod error;
 mod form;
+pub mod forward_auth;
 pub mod metadata;
 pub mod par;
 mod refusal;
@@ -25,13 +26,11 @@ pub fn routes() -> Router<Arc<App>> {
     let documents = Router::new()
         .route("/.well-known/jwks.json", get(metadata::jwks).fallback(cors::documents_only))
         .route("/.well-known/openid-configuration", get(metadata::document).fallback(cors::documents_only))
-        .route(
-            "/.well-known/oauth-protected-resource/{id}",
-            get(metadata::protected_resource).fallback(cors::documents_only),
-        )
         .route("/status/{list}", get(status::list).fallback(cors::documents_only));
     Router::new()
         .merge(documents)
+        .merge(resource_documents())
+        .route("/forward-auth/{*question}", any(forward_auth::handle))
         .route("/token", any(token::handle))
         .route("/par", any(par::handle))
         .route("/userinfo", any(userinfo::handle))
@@ -41,6 +40,15 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/register/{id}", any(register::manage))
 }
 
+/// What backends may publish: below the issuer by the id of the backend; and as a proxy in front of a backend hands such a
+/// request on, with the path of the backend behind the well-known name (RFC 9728 §3.1).
+fn resource_documents() -> Router<Arc<App>> {
+    let document = || get(metadata::protected_resource).fallback(cors::documents_only);
+    Router::new()
+        .route("/.well-known/oauth-protected-resource", document())
+        .route("/.well-known/oauth-protected-resource/{*name}", document())
+}
+
 /// The routes that RFC 8414 §3.1 puts at the root of the host, with the path of the issuer behind the well-known name.
 pub fn root_routes(issuer_path: &str) -> Router<Arc<App>> {
     let document = || get(metadata::document).fallback(cors::documents_only);
@@ -48,7 +56,7 @@ pub fn root_routes(issuer_path: &str) -> Router<Arc<App>> {
     if issuer_path.is_empty() {
         router
     } else {
-        router.route(&format!("/.well-known/openid-configuration{issuer_path}"), document())
+        router.route(&format!("/.well-known/openid-configuration{issuer_path}"), document()).merge(resource_documents())
     }
 }
 

@@ -11,32 +11,33 @@ use std::sync::Arc;
 
 /// The list, or 404 if no live token can have an entry in it.
 pub async fn list(State(app): State<Arc<App>>, Path(number): Path<String>, headers: HeaderMap) -> Response {
-    // One spelling: the `uri` of a token.
-    let list = number.parse::<i64>().ok().filter(|list| list.to_string() == number);
-    let made = match list {
-        Some(list) => app.status_lists.list(&app, list).await,
-        None => Ok(None),
-    };
-    let mut response = match made {
-        Err(problem) => return unavailable(&problem.to_string()).into_response(),
-        Ok(None) => (StatusCode::NOT_FOUND, [(header::CACHE_CONTROL, "no-store")]).into_response(),
-        Ok(Some(made)) => {
-            let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let is_known =
-                known.split(',').any(|tag| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == made.etag);
-            // A shared cache may keep it for as long as its reader may go by it, counted from when it was made.
-            let ttl = i64::from(app.config.tokens.status_list_ttl_seconds);
-            let left = made.made_at.saturating_add(ttl).saturating_sub(app.clock.now()).max(0);
-            let fields =
-                [(header::ETAG, made.etag.clone()), (header::CACHE_CONTROL, format!("public, max-age={left}"))];
-            if is_known {
-                (StatusCode::NOT_MODIFIED, fields).into_response()
-            } else {
-                let kind = [(header::CONTENT_TYPE, "application/statuslist+jwt")];
-                (fields, kind, made.token.clone()).into_response()
-            }
-        }
-    };
+    let mut response =
+        answer(&app, &number, &headers).await.unwrap_or_else(|problem| unavailable(&problem).into_response());
     DOCUMENTS.allow(response.headers_mut());
     response
+}
+
+async fn answer(app: &App, number: &str, headers: &HeaderMap) -> Result<Response, String> {
+    let now = app.clock.now();
+    // One spelling: the `uri` of a token.
+    let made = match number.parse::<i64>().ok().filter(|list| list.to_string() == number) {
+        Some(list) => app.status_lists.list(app.remembered(&app.snapshot()), list, now).await,
+        None => Ok(None),
+    };
+    let Some(made) = made.map_err(|problem| problem.to_string())? else {
+        return Ok((StatusCode::NOT_FOUND, [(header::CACHE_CONTROL, "no-store")]).into_response());
+    };
+    let list = made.signed(&app.config.issuer, &app.signing_keys()).await.map_err(|problem| problem.to_string())?;
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_known = known.split(',').any(|tag| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == list.etag);
+    // A shared cache may keep it for as long as its reader may go by it, counted from when it was made.
+    let ttl = i64::from(app.config.tokens.status_list_ttl_seconds);
+    let left = made.made_at.saturating_add(ttl).saturating_sub(now).max(0);
+    let fields = [(header::ETAG, list.etag.clone()), (header::CACHE_CONTROL, format!("public, max-age={left}"))];
+    Ok(if is_known {
+        (StatusCode::NOT_MODIFIED, fields).into_response()
+    } else {
+        let kind = [(header::CONTENT_TYPE, "application/statuslist+jwt")];
+        (fields, kind, list.token.clone()).into_response()
+    })
 }

@@ -67,13 +67,14 @@ fn too_slow() -> Response {
 
 /// Routes by their pattern below the issuer's path, as a fixed set of labels.
 fn known(pattern: &str) -> &'static str {
-    const ROUTES: [&str; 24] = [
+    const ROUTES: [&str; 25] = [
         "/token",
         "/authorize",
         "/par",
         "/userinfo",
         "/revoke",
         "/introspect",
+        "/forward-auth",
         "/register",
         "/.well-known/jwks.json",
         "/.well-known/openid-configuration",

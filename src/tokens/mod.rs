@@ -1,5 +1,6 @@
 //! HOW TOKENS ARE MADE AND CHECKED: the only user of the JOSE crates.
 
+pub mod caller;
 mod claims;
 pub mod id_token;
 pub mod issuer_keys;

@@ -143,6 +143,20 @@ impl Verifier<'_> {
         Ok(subject)
     }
 
+    /// An access token of this server, with its claims. Whatever is sent, nobody is asked for keys.
+    ///
+    /// # Errors
+    /// A refusal of the gate `SubjectToken`, or `ChainTooDeep`.
+    pub fn own_access_token(&self, token: &str) -> Result<(Subject, Map<String, Value>), Refusal> {
+        let token = jose::parse(token).map_err(|problem| unreadable(&problem))?;
+        if Claims(&token.claims).text("iss").map_err(claims_invalid)? != Some(self.issuer) {
+            let detail = "it is not a token of this server";
+            return Err(Refusal::new(ReasonCode::SubjectTokenIssuerUnknown, detail));
+        }
+        let subject = self.own(&token, SubjectTokenType::AccessToken)?;
+        Ok((subject, token.claims))
+    }
+
     /// The signature of a token that says it is ours.
     fn check_own_signature(&self, token: &Unverified) -> Result<(), Refusal> {
         let refused = |reason, detail: &str| Err(Refusal::new(reason, detail));

@@ -5,6 +5,7 @@
 //! What is compared are the first sixteen characters of each unbroken run of base64url, so that a look costs nothing
 //! however much was said. `secrecy` and `attacks::secrecy` send more, and look for every part in every output.
 
+use axum::http::HeaderMap;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Debug, Write};
@@ -150,7 +151,12 @@ impl Marked {
     }
 
     /// Marks what an answer gives to the one that asked, and takes in the rest of it.
-    pub(crate) fn answered(&self, headers: &impl Debug, text: &str) {
+    pub(crate) fn answered(&self, headers: &HeaderMap, text: &str) {
+        let mut headers = headers.clone();
+        // For the backend behind the proxy that asked. Its claims begin as those of the token do.
+        if let Some(caller) = headers.remove("x-procura-caller") {
+            self.mark("the signature of a caller's header", caller.to_str().unwrap().rsplit('.').next().unwrap());
+        }
         let mut rest = text.to_owned();
         if let Ok(Value::Object(body)) = serde_json::from_str(text) {
             for (member, what) in [

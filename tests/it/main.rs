@@ -25,6 +25,7 @@ mod config;
 mod demo;
 mod documents;
 mod dynamic_clients;
+mod forward_auth;
 mod front_door;
 mod fuzz_corpus;
 mod http;

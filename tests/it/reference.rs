@@ -328,6 +328,7 @@ fn the_page_of_metrics_has_every_metric_with_its_labels() {
     metrics.count_issued(GrantType::TokenExchange);
     metrics.count_client_auth_failure("client_secret_basic", "client_secret_wrong");
     metrics.count_registration("dynamic", "ok");
+    metrics.count_forward_auth("passed", "passed");
     metrics.count_cleanup(&[("used_token", 1)]);
     let gauges = Gauges {
         providers: vec![ProviderGauges {

@@ -414,7 +414,9 @@ world_test! {
         ).await.unwrap();
         let alice = procura::domain::token_status::Support::User("corp|alice".parse().unwrap());
         assert!(later.status_entries.revocations().ended(&[alice], NOW).is_some());
-        let list = later.status_lists.list(&later, 0).await.unwrap().unwrap();
+        let snapshot = later.snapshot();
+        let list = later.status_lists.list(later.remembered(&snapshot), 0, NOW).await.unwrap().unwrap();
+        let list = list.signed(ISSUER, &later.signing_keys()).await.unwrap();
         let place = claims(&token)["status"]["status_list"]["idx"].as_u64().unwrap();
         assert_eq!(status_at(&claims(&list.token), usize::try_from(place).unwrap()), INVALID);
         let _ = listed;

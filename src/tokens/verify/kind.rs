@@ -76,6 +76,7 @@ fn is_exclusive(typ: &str) -> bool {
             | "client-authentication+jwt"
             | "dpop+jwt"
             | "logout+jwt"
+            | "procura-caller+jwt"
             | "secevent+jwt"
             | "token-introspection+jwt"
             | "statuslist+jwt"
