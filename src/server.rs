@@ -139,6 +139,7 @@ async fn not_found(State(app): State<Arc<App>>, method: Method, headers: HeaderM
 /// The routes of the private listener.
 pub fn admin_router(app: &Arc<App>) -> Router {
     let router = Router::new()
+        .merge(pages::admin_routes(issuer_path(&app.config.issuer)))
         .route("/metrics", get(health::metrics))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

@@ -1,10 +1,11 @@
 //! `procura inspect`.
 
 use super::{CliError, Context, output};
+use crate::app::Memory;
 use crate::clock::Clock;
-use crate::domain::delegation::ActChain;
-use crate::tokens::offline::{Check, Examination, Expectations, Outcome, in_words};
-use serde_json::{Map, Value, json};
+use crate::grants::inspection::{Against, Finding, Inspection, inspect, printable};
+use crate::tokens::offline::Outcome;
+use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -17,44 +18,42 @@ pub struct Args {
     /// The issuer that the token should be from; that of the configuration if there is one.
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
-    /// The backend that the token should be for.
+    /// The backend that the token should be for: its audience, or its id if there is a database.
     #[arg(long, value_name = "URI")]
     audience: Option<String>,
-    /// A file with the issuer's JWKS; the keys in the database if there is one.
+    /// A file with the issuer's JWKS; then neither configuration nor database is looked at.
     #[arg(long, value_name = "FILE")]
     jwks: Option<PathBuf>,
 }
 
-/// A token in words, with every check a verifier would make. The token is not sent anywhere.
+/// A token in words, with every check a verifier would make, and what to do about each that fails. The token is not sent
+/// anywhere.
 pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let token = read_token(&args.token)?;
     let now = Clock::System.now();
-    let (own_issuer, own_jwks) = match &args.jwks {
-        Some(_) => (None, None),
-        None => own_keys(context, now).await?,
+    let own = match &args.jwks {
+        Some(_) => Own::default(),
+        None => own(context, now).await?,
     };
-    let jwks = args.jwks.as_deref().map(read_file).transpose()?.or(own_jwks);
-    let issuer = args.issuer.or(own_issuer);
-    let expectations =
-        Expectations::new(issuer.as_deref(), args.audience.as_deref(), jwks.as_deref()).map_err(CliError::new)?;
-    let examination = expectations.examine(&token, now);
-    let sentence = sentence(&examination.claims, now);
+    let jwks = args.jwks.as_deref().map(read_file).transpose()?.or(own.jwks);
+    let issuer = args.issuer.or(own.issuer);
+    let against = Against { issuer: issuer.as_deref(), audience: args.audience.as_deref(), jwks: jwks.as_deref() };
+    let known = own.memory.as_ref().map(Memory::remembered);
+    let inspection = inspect(&token, against, known, now).await;
+    if let Some(memory) = own.memory {
+        memory.close().await;
+    }
+    let inspection = inspection.map_err(|problem| CliError::new(problem.to_string()))?;
     if context.json {
-        output::json(&json!({
-            "summary": sentence,
-            "header": examination.header,
-            "claims": examination.claims,
-            "checks": examination.checks,
-        }));
+        let mut value = json!(inspection);
+        if let Some(members) = value.as_object_mut() {
+            members.insert("verdict".to_owned(), json!(inspection.verdict()));
+        }
+        output::json(&value);
     } else {
-        print(&examination, &sentence);
+        print(&inspection);
     }
-    let failed: Vec<&str> =
-        examination.checks.iter().filter(|check| check.outcome == Outcome::Fail).map(|check| check.name).collect();
-    if failed.is_empty() {
-        return Ok(());
-    }
-    Err(CliError::new(format!("a verifier would refuse this token: {}", failed.join(", "))))
+    if inspection.failed().is_empty() { Ok(()) } else { Err(CliError::new(inspection.verdict())) }
 }
 
 fn read_token(argument: &str) -> Result<String, CliError> {
@@ -70,109 +69,59 @@ fn read_file(path: &Path) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|problem| CliError::new(format!("{}: {problem}", path.display())))
 }
 
-/// Our issuer and published keys, if there are a configuration and a database. Public keys only: nothing is unsealed.
-async fn own_keys(context: &Context, now: i64) -> Result<(Option<String>, Option<String>), CliError> {
+/// What this machine knows.
+#[derive(Debug, Default)]
+struct Own {
+    issuer: Option<String>,
+    jwks: Option<String>,
+    memory: Option<Memory>,
+}
+
+/// Our issuer, published keys and registry, if there are a configuration and a database. Public keys only: nothing is
+/// unsealed.
+async fn own(context: &Context, now: i64) -> Result<Own, CliError> {
     let sources = &context.sources;
     if sources.file.is_none() && sources.environment.is_empty() && sources.database_url.is_none() {
-        return Ok((None, None));
+        return Ok(Own::default());
     }
     let config = context.config()?;
     // Looking at a token must not make a database.
     let file = config.database_url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
     if file.is_some_and(|path| !Path::new(path.split('?').next().unwrap_or(path)).exists()) {
-        return Ok((Some(config.issuer), None));
+        return Ok(Own { issuer: Some(config.issuer), ..Own::default() });
     }
-    let keys = context.store(&config).await?.list_signing_keys().await?;
+    let store = context.store(&config).await?;
+    let keys = store.list_signing_keys().await?;
     let published = keys.iter().filter(|key| key.is_published(now));
     let keys: Vec<Value> = published.filter_map(|key| serde_json::from_str(&key.public_jwk).ok()).collect();
-    Ok((Some(config.issuer), Some(json!({ "keys": keys }).to_string())))
+    let memory = Memory::read(store, &config, now).await.map_err(|problem| CliError::new(problem.to_string()))?;
+    Ok(Own { issuer: Some(config.issuer), jwks: Some(json!({ "keys": keys }).to_string()), memory: Some(memory) })
 }
 
-fn print(examination: &Examination, sentence: &str) {
-    output::text(&printable(sentence));
+fn print(inspection: &Inspection) {
+    output::text(&inspection.summary);
     output::text("");
-    for part in [&examination.header, &examination.claims] {
+    for part in [&inspection.header, &inspection.claims] {
         if !part.is_empty() {
             output::text(&printable(&serde_json::to_string_pretty(part).unwrap_or_default()));
         }
     }
     output::text("");
-    let rows: Vec<Vec<String>> = examination.checks.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = inspection.checks.iter().flat_map(rows).collect();
     output::table(&rows);
+    if let Some(who) = &inspection.who {
+        output::text("");
+        output::text(&format!("who got it, and how: {who}"));
+    }
 }
 
-fn row(check: &Check) -> Vec<String> {
+fn rows(check: &Finding) -> Vec<Vec<String>> {
     let outcome = match check.outcome {
         Outcome::Pass => "PASS",
         Outcome::Fail => "FAIL",
         Outcome::NotChecked => "not checked",
     };
-    vec![outcome.to_owned(), check.name.to_owned(), printable(&check.detail)]
-}
-
-/// A token is foreign text: what could steer a terminal, or turn the direction of writing, is spelled out.
-fn printable(text: &str) -> String {
-    let is_plain = |c: char| {
-        c == '\n'
-            || !(c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-    };
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_plain(c) {
-            plain.push(c);
-        } else {
-            plain.extend(c.escape_unicode());
-        }
-    }
-    plain
-}
-
-/// `assistant acting for corp|alice at https://records.example.com, may records.read, 4 min left`.
-fn sentence(claims: &Map<String, Value>, now: i64) -> String {
-    let text = |name: &str| claims.get(name).and_then(Value::as_str);
-    let subject = text("sub").unwrap_or("nobody");
-    let chain = claims.get("act").and_then(|act| ActChain::parse(act, ActChain::MAX_DEPTH).ok());
-    let who = match &chain {
-        Some(chain) => {
-            let names: Vec<&str> = chain.actors().iter().map(|actor| actor.sub.as_str()).collect();
-            format!("{} acting for {subject}", names.join(", asked by "))
-        }
-        None => format!("{subject} speaking for itself"),
-    };
-    let place = text("aud").map(|audience| format!(" at {audience}")).unwrap_or_default();
-    let scope = match text("scope").filter(|scope| !scope.is_empty()) {
-        Some(scope) => format!("may {}", scope.replace(' ', " and ")),
-        None => "with no scope".to_owned(),
-    };
-    let end = match claims.get("exp").and_then(Value::as_i64).map(|expires_at| expires_at.saturating_sub(now)) {
-        Some(left) if left > 0 => format!("{} left", in_words(left)),
-        Some(left) => format!("ended {} ago", in_words(left.saturating_neg())),
-        None => "without an end".to_owned(),
-    };
-    format!("{who}{place}, {scope}, {end}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_told_in_one_sentence() {
-        let claims = json!({
-            "sub": "corp|alice", "aud": "https://records.example.com/api", "scope": "records.delete records.read", "exp": 1300,
-            "act": {"sub": "records-backend", "act": {"sub": "assistant"}},
-        });
-        assert_eq!(
-            sentence(claims.as_object().unwrap(), 1000),
-            "records-backend, asked by assistant acting for corp|alice at https://records.example.com/api, may \
-             records.delete and records.read, 5 min left",
-        );
-        assert_eq!(sentence(&Map::new(), 0), "nobody speaking for itself, with no scope, without an end");
-    }
-
-    #[test]
-    fn a_claim_cannot_steer_the_terminal() {
-        assert_eq!(printable("a\u{1b}[31m\u{9b}\u{202e}b\nc"), "a\\u{1b}[31m\\u{9b}\\u{202e}b\nc");
-    }
+    let told = vec![outcome.to_owned(), check.name.to_owned(), check.detail.clone()];
+    let fix = check.fix.as_ref().map(|fix| vec![String::new(), String::new(), format!("to do: {fix}")]);
+    std::iter::once(told).chain(fix).collect()
 }

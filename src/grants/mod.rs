@@ -10,6 +10,7 @@ mod event;
 mod facts;
 mod footing;
 pub mod forward_auth;
+pub mod inspection;
 pub mod introspection;
 pub mod params;
 pub mod refresh_token;

@@ -9,6 +9,7 @@ mod consent_choice;
 mod consent_view;
 mod error;
 mod form;
+mod inspect;
 mod layout;
 mod leave;
 mod login;
@@ -72,4 +73,15 @@ pub fn routes(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/static/logo", get(layout::logo))
         .route("/", get(front))
         .layer(from_fn(error::numbered))
+}
+
+/// The pages of the private listener, for operators. What every page is drawn with is below the path of the issuer, as on
+/// the public one.
+pub fn admin_routes(issuer_path: &str) -> Router<Arc<App>> {
+    let drawn_with = Router::new()
+        .route("/static/procura.css", get(layout::stylesheet))
+        .route("/static/icon.svg", get(layout::icon))
+        .route("/static/logo", get(layout::logo));
+    let drawn_with = if issuer_path.is_empty() { drawn_with } else { Router::new().nest(issuer_path, drawn_with) };
+    drawn_with.route("/inspect", get(inspect::ask).post(inspect::tell)).layer(from_fn(error::numbered))
 }

@@ -67,7 +67,7 @@ fn too_slow() -> Response {
 
 /// Routes by their pattern below the issuer's path, as a fixed set of labels.
 fn known(pattern: &str) -> &'static str {
-    const ROUTES: [&str; 25] = [
+    const ROUTES: [&str; 26] = [
         "/token",
         "/authorize",
         "/par",
@@ -75,6 +75,7 @@ fn known(pattern: &str) -> &'static str {
         "/revoke",
         "/introspect",
         "/forward-auth",
+        "/inspect",
         "/register",
         "/.well-known/jwks.json",
         "/.well-known/openid-configuration",

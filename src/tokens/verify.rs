@@ -8,6 +8,7 @@ mod kind;
 mod login;
 
 pub use assertion::{ClientAssertion, claimed_client};
+pub use kind::looks_like;
 pub use login::LogoutToken;
 
 use super::claims::{Claims, texts_of};

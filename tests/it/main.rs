@@ -29,6 +29,7 @@ mod forward_auth;
 mod front_door;
 mod fuzz_corpus;
 mod http;
+mod inspect;
 mod issuer;
 mod keys;
 mod listener;

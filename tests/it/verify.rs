@@ -938,11 +938,14 @@ fn inspect_tells_a_good_token_in_words_and_passes_every_check() {
     let arguments = ["--jwks", "jwks.json", "--issuer", ISSUER, "--audience", "https://records.example.com/api"];
     let (is_done, output, errors) = inspect(&fresh_token(), &arguments);
     assert!(is_done && errors.is_empty(), "{output}{errors}");
-    let sentence = "assistant acting for corp|alice at https://records.example.com/api, may records.read and records.write, 4 min left";
+    let sentence = "assistant, acting for corp|alice, may records.read and records.write at https://records.example.com/api, 4 \
+                    minutes left.";
     assert_eq!(output.lines().next().unwrap(), sentence);
+    assert!(output.contains("PASS         signature") && !output.contains("FAIL"), "{output}");
+    let unchecked: Vec<&str> = output.lines().filter_map(|line| line.strip_prefix("not checked  ")).collect();
     assert!(
-        output.contains("PASS  signature") && !output.contains("FAIL") && !output.contains("not checked"),
-        "{output}"
+        matches!(unchecked[..], [standing, issued] if standing.starts_with("standing") && issued.starts_with("issued")),
+        "what only a database knows: {output}"
     );
 }
 
@@ -953,6 +956,7 @@ fn inspect_names_what_a_verifier_would_refuse() {
     assert!(!is_done);
     assert!(errors.starts_with("procura: a verifier would refuse this token: aud, exp"), "{errors}");
     assert!(output.contains("FAIL") && output.contains("PASS"), "{output}");
+    assert!(output.contains("to do: A token is for one backend.") && output.contains("to do: It is over"), "{output}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use crate::domain::identity_provider::SubjectTokenType;
 use crate::tokens::jose::Unverified;
 use crate::tokens::signing_keys::ACCESS_TOKEN_TYP;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A token's own word on what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,14 @@ pub(super) fn check(token: &Unverified, declared: SubjectTokenType) -> Result<()
             (_, _) => Ok(()),
         },
     }
+}
+
+/// What a JWT of some issuer would be taken for; none if neither as an ID token nor as an access token. Nothing of it is
+/// verified.
+pub fn looks_like(header: &Map<String, Value>, claims: &Map<String, Value>) -> Option<SubjectTokenType> {
+    let (header, claims) = (header.clone(), claims.clone());
+    let token = Unverified { header, claims, signing_input: String::new(), signature: Vec::new() };
+    [SubjectTokenType::IdToken, SubjectTokenType::AccessToken].into_iter().find(|kind| check(&token, *kind).is_ok())
 }
 
 /// True for the `typ` of a token that is made for one protocol.

@@ -142,7 +142,7 @@ onEachDatabase(
           const elsewhere = await new SignJWT({ ...decodeJwt(good), iss: 'https://other.example' })
             .setProtectedHeader(other)
             .sign(privateKey);
-          const invalid = (why) => new RegExp(`^Bearer error="invalid_token", error_description="${why}"`);
+          const invalid = (why) => new RegExp(`^Bearer error="invalid_token", error_description="${why}`);
           await refused('no token', {}, 401, /^Bearer scope="records.read", resource_metadata/);
           await refused('Basic', { authorization: 'Basic YTpi' }, 401, /^Bearer scope=/);
           await refused('an ID token', bearer(await world.idp.signIn('alice')), 401, invalid('This is not an access'));
