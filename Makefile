@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint test-rust test-e2e attack chaos fuzz bench bench-growth bench-profile test-bench check fmt
+.PHONY: help demo test install lint test-rust test-e2e attack chaos fuzz bench bench-growth bench-profile bench-audit test-bench check fmt
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
@@ -91,6 +91,14 @@ fuzz: ## Fuzz each parser FUZZ_SECONDS=30; FUZZ_TARGETS picks; a finding ends it
 
 bench: install ## What one core does, beside other servers; BENCH_SECONDS=3 is quick, bench/bench.mjs has the settings.
 	bench/run.sh
+
+bench-audit: ## How long `audit verify` takes on one core for AUDIT_EVENTS=1000000 events in SQLite.
+	cargo build --locked --release
+	trail=$$(mktemp -d); trap 'rm -rf "$$trail"' EXIT; procura=$(CARGO_TARGET_DIR)/release/procura; cd "$$trail"; \
+	"$$procura" demo --exit --keep . >/dev/null; database=$$(ls *.db); \
+	python3 $(CURDIR)/bench/long_trail.py "$$database" $${AUDIT_EVENTS:-1000000}; \
+	export PROCURA_ISSUER=http://127.0.0.1:8420 PROCURA_DATABASE_URL="sqlite://$$database"; \
+	time taskset -c 1 "$$procura" audit checkpoint; time taskset -c 1 "$$procura" audit verify
 
 bench-growth: install ## The same load on more consents, clients, policies and audit events; bench/growth.mjs has the settings.
 	bench/run.sh growth.mjs

@@ -48,6 +48,17 @@ struct KindResult {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToResult {
+    to: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Table {
     table: &'static str,
 }
@@ -75,6 +86,8 @@ pub struct Metrics {
     registrations: Family<KindResult, Counter>,
     forward_auth: Family<ResultReason, Counter>,
     cleanup_rows: Family<Table, Counter>,
+    checkpoints: Family<Ended, Counter>,
+    checkpoint_copies: Family<ToResult, Counter>,
 }
 
 fn durations() -> Histogram {
@@ -129,6 +142,8 @@ impl Default for Metrics {
             registrations: Family::default(),
             forward_auth: Family::default(),
             cleanup_rows: Family::default(),
+            checkpoints: Family::default(),
+            checkpoint_copies: Family::default(),
         }
     }
 }
@@ -180,6 +195,16 @@ impl Metrics {
         }
     }
 
+    /// Checkpoints of the audit trail that this server made (`ok`), or could not make (`failed`).
+    pub fn count_checkpoints(&self, result: &'static str, count: u64) {
+        self.checkpoints.get_or_create(&Ended { result }).inc_by(count);
+    }
+
+    /// Copies of checkpoints that were written outside: `to` the `file` or the `url`; `ok` or `failed`.
+    pub fn count_checkpoint_copies(&self, to: &'static str, result: &'static str, count: u64) {
+        self.checkpoint_copies.get_or_create(&ToResult { to, result }).inc_by(count);
+    }
+
     /// The OpenMetrics text.
     pub fn encode(&self, gauges: &Gauges) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("procura");
@@ -216,6 +241,12 @@ impl Metrics {
             self.forward_auth.clone(),
         );
         registry.register("cleanup_rows", "Rows removed after their end", self.cleanup_rows.clone());
+        registry.register("audit_checkpoints", "Signed checkpoints of the audit trail", self.checkpoints.clone());
+        registry.register(
+            "audit_checkpoint_copies",
+            "Copies of checkpoints that were written outside",
+            self.checkpoint_copies.clone(),
+        );
         register_gauges(&mut registry, gauges);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;

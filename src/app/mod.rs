@@ -4,6 +4,8 @@ mod caches;
 mod client_documents;
 mod clients;
 mod consent_handles;
+mod copies;
+mod evidence;
 mod grant_tokens;
 mod limits;
 pub mod metrics;
@@ -13,12 +15,14 @@ mod snapshot;
 mod status_entries;
 mod status_lists;
 mod upkeep;
+mod use_reports;
 mod uses;
 
 pub use caches::{ConsentCache, UserCache};
 pub use client_documents::ResolveError;
 pub use clients::ClientDirectory;
 pub use consent_handles::ConsentHandles;
+pub use copies::outside_line;
 pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
 pub use remembered::{Memory, Remembered};
@@ -26,8 +30,11 @@ pub use secret_check::{SecretCheck, SecretVerdict};
 pub use snapshot::Snapshot;
 pub use status_entries::{GivenEntry, StatusEntries};
 pub use status_lists::StatusLists;
+pub use use_reports::UseReports;
 pub use uses::ConsentUses;
 
+use crate::audit::checkpoint::{CheckpointProblem, Made};
+use crate::audit::prune::PruneProblem;
 use crate::audit::writer::AuditWriter;
 use crate::clock::Clock;
 use crate::config::{Config, LimitSettings};
@@ -108,6 +115,8 @@ pub struct App {
     pub status_lists: StatusLists,
     /// How often a user may be acted for.
     pub limits: Limits,
+    /// How often backends report uses of tokens.
+    pub use_reports: UseReports,
     /// Checks client secrets.
     pub secret_check: SecretCheck,
     /// Requests that may be worked on at once.
@@ -153,6 +162,7 @@ impl App {
             status_entries: StatusEntries::new(revocations, versions.consents),
             status_lists: StatusLists::new(config.tokens.status_list_ttl_seconds),
             limits: Limits::new(&config.limits, config.registration.per_minute),
+            use_reports: UseReports::new(&config.evidence),
             secret_check: SecretCheck::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             signing_keys: ArcSwap::from_pointee(signing_keys),
@@ -276,6 +286,22 @@ impl App {
     /// True once the server is on its way down.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Signs what is new in the audit trail, as [`crate::audit::checkpoint`] says.
+    ///
+    /// # Errors
+    /// The database or a key fails, or the newest checkpoint is not whole.
+    pub async fn make_checkpoints(&self) -> Result<Made, CheckpointProblem> {
+        evidence::make(self).await
+    }
+
+    /// Removes events that were kept for `audit.keep_days`, if that is a day's worth; how many went.
+    ///
+    /// # Errors
+    /// As [`App::make_checkpoints`], or what is to go is not whole.
+    pub async fn remove_old_events(&self) -> Result<u64, PruneProblem> {
+        evidence::remove_old(self).await
     }
 
     /// Background work: see `upkeep`. Ends when `stop` is cancelled.

@@ -1,6 +1,6 @@
 //! Work in the background: taking in changes, keys that are due, secrets' last uses, rows that have ended.
 
-use super::{App, StartError};
+use super::{App, StartError, evidence};
 use crate::config::KeySettings;
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome};
 use crate::domain::registry::Registry;
@@ -28,6 +28,7 @@ pub(super) async fn run(app: Arc<App>, stop: CancellationToken) {
     let news = Notify::new();
     tokio::select! {
         never = app.store.watch(|| news.notify_one()) => match never {},
+        () = Box::pin(evidence::run(&app)) => {}
         () = work(&app, &news, &stop) => {}
     }
     note_uses(&app).await;
@@ -69,6 +70,7 @@ async fn chores(app: &App) {
     remove_dead_clients(app).await;
     note_consent_uses(app).await;
     app.limits.tidy();
+    app.use_reports.tidy();
     let registry = &app.snapshot().registry;
     let now_ms = app.clock.now_ms();
     if let Err(error) = ensure_signing_keys(&app.store, registry, &app.config.keys, &app.secrets_key, now_ms).await {

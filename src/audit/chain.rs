@@ -1,159 +1,244 @@
-//! Checks every chain: places, links, hashes, and that the columns say what the body says.
+//! One chain, read event by event: places, links, hashes, columns, and what checkpoints signed of it.
 
-use crate::domain::event::{AuditEvent, ChainHead, ChainedEvent};
-use crate::store::{Store, StoreError, StoredEvent};
-use serde::Serialize;
+use super::columns;
+use crate::domain::checkpoint::Segment;
+use crate::domain::event::{ChainHead, ChainedEvent};
+use crate::domain::hex::{self, Hash};
+use crate::domain::merkle::Growing;
+use crate::store::{Store, StoreError, StoredRow};
+use std::collections::VecDeque;
 
 /// How many events are in memory at once.
 const PAGE: i64 = 500;
 
-/// What is wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ChainFault {
-    /// Whose chain.
-    pub writer_id: String,
-    /// The place.
-    pub seq: i64,
-    /// In words.
-    pub problem: String,
+/// A segment that some checkpoint signed.
+#[derive(Debug, Clone)]
+pub(super) struct SignedSegment {
+    pub(super) checkpoint: i64,
+    pub(super) segment: Segment,
 }
 
-/// How far a chain was found whole. Kept outside the database, it shows later that nothing up to here was replaced.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CheckedChain {
-    /// Whose chain.
-    pub writer_id: String,
-    /// The last whole event; 0 if there is none.
-    pub seq: i64,
-    /// Its hash, in hex.
-    pub hash: String,
-}
-
-/// The result of a check.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct ChainReport {
-    /// How many events were read.
-    pub events: u64,
-    /// Every chain.
-    pub chains: Vec<CheckedChain>,
-    /// What is wrong; the first fault of each chain.
-    pub faults: Vec<ChainFault>,
-}
-
-/// Reads every chain from its first event. Servers may go on writing meanwhile.
-pub async fn verify(store: &Store) -> Result<ChainReport, StoreError> {
-    let mut report = ChainReport::default();
-    let headless = store.chains_without_head().await?;
-    for head in store.chain_heads().await?.into_iter().chain(headless.into_iter().map(ChainHead::empty)) {
-        let mut chain = Chain { last: ChainHead::empty(&head.writer_id), events: 0 };
-        if let Some(problem) = chain.first_fault(store, &head).await? {
-            let seq = chain.last.seq.saturating_add(1);
-            report.faults.push(ChainFault { writer_id: head.writer_id, seq, problem });
-        }
-        report.events = report.events.saturating_add(chain.events);
-        let ChainHead { writer_id, seq, hash } = chain.last;
-        report.chains.push(CheckedChain { writer_id, seq, hash });
-    }
-    Ok(report)
+/// What is known of a chain before it is read.
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    /// Where the chain stands, as the table of heads says.
+    pub(super) head: Option<ChainHead>,
+    /// In order.
+    pub(super) segments: VecDeque<SignedSegment>,
+    /// Where the chain was cut: the last segment whose events may be gone.
+    pub(super) cut: Option<SignedSegment>,
 }
 
 /// A chain, as far as it was read.
-struct Chain {
+#[derive(Debug)]
+pub(super) struct Chain {
     /// The last event that is whole.
-    last: ChainHead,
-    events: u64,
+    pub(super) last: ChainHead,
+    /// How many events were read.
+    pub(super) events: u64,
+    /// How many of them a checkpoint signed.
+    pub(super) signed: u64,
+    /// How many events before the cut are still there.
+    pub(super) before_cut: u64,
+    expected: Expected,
+    /// Whether the first event has been seen.
+    begun: bool,
+    /// The tree over the events of the first expected segment; none if its first event is behind us.
+    tree: Option<Growing>,
 }
 
 impl Chain {
-    /// What is wrong with the first event that is not whole.
-    async fn first_fault(&mut self, store: &Store, head: &ChainHead) -> Result<Option<String>, StoreError> {
+    pub(super) fn new(writer_id: &str, expected: Expected) -> Self {
+        Self {
+            last: ChainHead::empty(writer_id),
+            events: 0,
+            signed: 0,
+            before_cut: 0,
+            expected,
+            begun: false,
+            tree: Some(Growing::default()),
+        }
+    }
+
+    /// Reads it from its first event up to this place; what is wrong with the first event that is not whole.
+    pub(super) async fn first_fault(&mut self, store: &Store, until: i64) -> Result<Option<String>, StoreError> {
+        let writer_id = self.last.writer_id.clone();
         loop {
-            let page = store.read_chain(&head.writer_id, self.last.seq, PAGE).await?;
-            if page.is_empty() {
-                break;
+            let left = until.saturating_sub(self.last.seq);
+            if left < 1 {
+                return Ok(None);
             }
-            for stored in page {
-                self.events = self.events.saturating_add(1);
-                if let Err(problem) = follows(&self.last, &stored) {
-                    return Ok(Some(problem));
+            // From the very beginning, since places below 1 are none that an event has.
+            let from = if self.begun { self.last.seq.saturating_add(1) } else { i64::MIN };
+            let mut fault = None;
+            let mut see = |row: StoredRow<'_>| {
+                if !self.begun {
+                    self.begin(&row);
                 }
-                if stored.seq == head.seq && stored.hash != head.hash {
-                    return Ok(Some(format!(
-                        "replaced: its hash is {}, the head of the chain says {}",
-                        stored.hash, head.hash
-                    )));
+                if fault.is_none() && self.last.seq < until {
+                    fault = self.take(&row).err();
                 }
-                self.last = ChainHead { writer_id: stored.writer_id, seq: stored.seq, hash: stored.hash };
+            };
+            let seen = store.walk_chain(&writer_id, from, PAGE.min(left), &mut see).await?;
+            if fault.is_some() || (seen == 0 && self.begun) {
+                return Ok(fault);
+            }
+            if seen == 0 {
+                self.skip_what_was_cut();
             }
         }
-        // The head was read before the events, so events behind it may be new ones, but it must not be ahead of them.
-        if self.last.seq < head.seq {
-            return Ok(Some(format!("missing: no event follows, but the chain has {}", head.seq)));
+    }
+
+    /// What checkpoints signed and is not there, once all that is there was read.
+    pub(super) fn unread(&mut self) -> Option<String> {
+        let missing = self.expected.segments.iter().find(|signed| signed.segment.last > self.last.seq)?;
+        Some(format!(
+            "missing: no event follows, but checkpoint {} signed the chain up to event {}",
+            missing.checkpoint, missing.segment.last
+        ))
+    }
+
+    /// The next event, if it is whole.
+    fn take(&mut self, row: &StoredRow<'_>) -> Result<(), String> {
+        self.events = self.events.saturating_add(1);
+        let digest = follows(&self.last, row)?;
+        if let Some(head) = &self.expected.head
+            && row.seq == head.seq
+            && row.hash != head.hash
+        {
+            return Err(format!("replaced: its hash is {}, the head of the chain says {}", row.hash, head.hash));
         }
-        let now = store.chain_head(&head.writer_id).await?.map_or(0, |head| head.seq);
-        Ok((now < self.last.seq).then(|| format!("the head of the chain was set back to event {now}")))
+        self.sign(row.seq, &digest)?;
+        self.last.seq = row.seq;
+        row.hash.clone_into(&mut self.last.hash);
+        Ok(())
+    }
+
+    /// Of a chain that was cut, the first event that is still there may be any up to the one behind the cut. What is left
+    /// before the cut is bound by the hash at the cut, which was signed.
+    fn begin(&mut self, row: &StoredRow<'_>) {
+        self.begun = true;
+        let Some(cut) = &self.expected.cut else {
+            return;
+        };
+        if row.seq > cut.segment.last || row.seq < 1 {
+            self.skip();
+        } else if row.seq > 1 {
+            self.last.seq = row.seq.saturating_sub(1);
+            row.prev_hash.clone_into(&mut self.last.hash);
+            self.expected.segments.retain(|signed| signed.segment.last >= row.seq);
+            let begins_within = self.expected.segments.front().is_some_and(|signed| signed.segment.first < row.seq);
+            self.tree = (!begins_within).then(Growing::default);
+        }
+    }
+
+    /// Goes on behind the cut, of whose events none is there.
+    fn skip_what_was_cut(&mut self) {
+        self.begun = true;
+        self.skip();
+    }
+
+    fn skip(&mut self) {
+        if let Some(SignedSegment { segment, .. }) = &self.expected.cut {
+            self.last.seq = segment.last;
+            self.last.hash.clone_from(&segment.hash);
+            self.expected.segments.retain(|signed| signed.segment.first > segment.last);
+        }
+    }
+
+    /// Compares the end of a segment with what was signed.
+    fn sign(&mut self, seq: i64, digest: &Hash) -> Result<(), String> {
+        let Some(SignedSegment { checkpoint, segment }) = self.expected.segments.front() else {
+            return Ok(());
+        };
+        if !segment.has(seq) {
+            return Ok(());
+        }
+        self.signed = self.signed.saturating_add(1);
+        if self.expected.cut.as_ref().is_some_and(|cut| seq <= cut.segment.last) {
+            self.before_cut = self.before_cut.saturating_add(1);
+        }
+        if let Some(tree) = &mut self.tree {
+            tree.push(digest);
+        }
+        if seq < segment.last {
+            return Ok(());
+        }
+        let root = self.tree.as_ref().map(Growing::root);
+        let is_signed = hex::is(&segment.hash, digest)
+            && root.is_none_or(|root| root.is_some_and(|root| hex::is(&segment.root, &root)));
+        if !is_signed {
+            return Err(format!(
+                "replaced: checkpoint {checkpoint} signed other events {} to {} of this chain",
+                segment.first, segment.last
+            ));
+        }
+        self.expected.segments.pop_front();
+        self.tree = Some(Growing::default());
+        Ok(())
     }
 }
 
-/// Says whether `stored` is the event right behind `last`, and whole.
-fn follows(last: &ChainHead, stored: &StoredEvent) -> Result<(), String> {
-    if stored.seq != last.seq.saturating_add(1) {
-        return Err(format!("missing: the next event in the chain is {}", stored.seq));
+/// Says whether `row` is the event right behind `last`, and whole; its hash.
+fn follows(last: &ChainHead, row: &StoredRow<'_>) -> Result<Hash, String> {
+    if row.seq != last.seq.saturating_add(1) {
+        return Err(format!("missing: the next event in the chain is {}", row.seq));
     }
-    if stored.prev_hash != last.hash {
-        return Err(format!(
-            "does not follow the event before it, whose hash is {}, not {}",
-            last.hash, stored.prev_hash
-        ));
+    if row.prev_hash != last.hash {
+        return Err(format!("does not follow the event before it, whose hash is {}, not {}", last.hash, row.prev_hash));
     }
-    let hash = ChainedEvent::hash(&stored.writer_id, stored.seq, &stored.prev_hash, &stored.body);
-    if stored.hash != hash {
-        return Err(format!("changed: its hash is {}, but its content has {hash}", stored.hash));
+    let digest = ChainedEvent::digest(&last.writer_id, row.seq, row.prev_hash, row.body);
+    if !hex::is(row.hash, &digest) {
+        return Err(format!("changed: its hash is {}, but its content has {}", row.hash, hex::encode(&digest)));
     }
-    let event: AuditEvent =
-        serde_json::from_str(&stored.body).map_err(|problem| format!("its body cannot be read: {problem}"))?;
-    for ((name, value), (_, expected)) in stored.columns.iter().zip(StoredEvent::columns_of(&event)) {
-        if *value != expected {
-            let (value, expected) = (shown(value.as_deref()), shown(expected.as_deref()));
-            return Err(format!("changed: its column {name} says {value}, its body {expected}"));
-        }
-    }
-    Ok(())
-}
-
-fn shown(value: Option<&str>) -> String {
-    value.map_or_else(|| "nothing".to_owned(), |value| format!("{value:?}"))
+    columns::agree(row)?;
+    Ok(digest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::event::{EventKind, EventOutcome, EventSubject};
+    use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
 
-    /// A chain of two events, as the database would have it.
-    fn stored() -> [StoredEvent; 2] {
+    /// The second event of a chain of two, and the first as its head.
+    fn second() -> (ChainHead, ChainedEvent) {
         let mut head = ChainHead::empty("w_1");
-        [1_000, 2_000].map(|at_ms| {
+        let [_, second] = [1_000, 2_000].map(|at_ms| {
             let mut event =
                 AuditEvent::new(at_ms, "req_1".to_owned(), EventKind::TokenExchange, EventOutcome::Granted, "granted");
-            event.subject = Some(EventSubject { sub: "alice".to_owned(), idp: None, idp_sub: None });
-            let chained = ChainedEvent::append(&mut head, event);
-            let columns = StoredEvent::columns_of(&chained.event);
-            let ChainedEvent { writer_id, seq, prev_hash, hash, body, event: _ } = chained;
-            StoredEvent { writer_id, seq, prev_hash, hash, body, columns }
-        })
+            event.subject = Some(EventSubject { sub: "alice \"a\" \u{e9}\0".to_owned(), idp: None, idp_sub: None });
+            event.client = Some("assistant".parse().unwrap());
+            event.resource = Some("records".parse().unwrap());
+            event.jti = Some("x".repeat(600));
+            event.txn = Some("txn_1".to_owned());
+            let before = head.clone();
+            (before, ChainedEvent::append(&mut head, event))
+        });
+        second
     }
 
-    fn set(event: &mut StoredEvent, column: &str, value: Option<&str>) {
-        let (_, stored) = event.columns.iter_mut().find(|(name, _)| *name == column).unwrap();
-        *stored = value.map(str::to_owned);
-    }
-
-    fn problem_after(damage: impl FnOnce(&mut StoredEvent)) -> String {
-        let [first, mut second] = stored();
-        damage(&mut second);
-        let last = ChainHead { writer_id: first.writer_id, seq: first.seq, hash: first.hash };
-        follows(&last, &second).map_or_else(|problem| problem, |()| "whole".to_owned())
+    fn problem_after(damage: impl FnOnce(&mut StoredRow<'_>)) -> String {
+        let (last, event) = second();
+        let jti = "x".repeat(512);
+        let mut row = StoredRow {
+            seq: event.seq,
+            prev_hash: &event.prev_hash,
+            hash: &event.hash,
+            body: &event.body,
+            at_ms: 2_000,
+            texts: [
+                Some("req_1"),
+                Some("granted"),
+                Some("granted"),
+                Some("alice \"a\" \u{e9}\u{fffd}"),
+                Some("assistant"),
+                Some("records"),
+                Some(&jti),
+                Some("txn_1"),
+            ],
+        };
+        damage(&mut row);
+        follows(&last, &row).map_or_else(|problem| problem, |_| "whole".to_owned())
     }
 
     #[test]
@@ -163,29 +248,33 @@ mod tests {
 
     #[test]
     fn each_part_of_an_event_is_checked() {
-        assert_eq!(problem_after(|event| event.seq = 3), "missing: the next event in the chain is 3");
-        assert!(
-            problem_after(|event| event.prev_hash = "0".repeat(64)).starts_with("does not follow the event before")
-        );
-        assert!(problem_after(|event| event.hash = "0".repeat(64)).starts_with("changed: its hash is 0000"));
-        assert!(problem_after(|event| event.body.push(' ')).starts_with("changed: its hash is"));
+        const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+        assert_eq!(problem_after(|row| row.seq = 3), "missing: the next event in the chain is 3");
+        assert!(problem_after(|row| row.prev_hash = ZEROS).starts_with("does not follow the event before"));
+        assert!(problem_after(|row| row.hash = ZEROS).starts_with("changed: its hash is 0000"));
+        let hash = second().1.hash.to_uppercase();
+        assert!(problem_after(|row| row.hash = Box::leak(hash.into_boxed_str())).starts_with("changed: its hash is"));
+        assert!(problem_after(|row| row.body = "{}").starts_with("changed: its hash is"));
+        assert_eq!(problem_after(|row| row.at_ms = 2_001), "changed: its column at_ms says 2001, its body 2000");
         assert_eq!(
-            problem_after(|event| set(event, "subject", Some("bob"))),
-            r#"changed: its column subject says "bob", its body "alice""#
+            problem_after(|row| row.texts[7] = None),
+            r#"changed: its column txn says nothing, its body "txn_1""#
         );
-        assert_eq!(
-            problem_after(|event| set(event, "jti", Some("t_1"))),
-            r#"changed: its column jti says "t_1", its body nothing"#
-        );
-        assert!(problem_after(|event| set(event, "at_ms", Some("2001"))).contains("column at_ms"));
+        for (place, name) in StoredRow::TEXTS.iter().enumerate() {
+            let problem = problem_after(|row| row.texts[place] = Some("x"));
+            assert!(problem.starts_with(&format!("changed: its column {name} says \"x\", its body")), "{problem}");
+            let problem = problem_after(|row| row.texts[place] = None);
+            assert!(problem.starts_with(&format!("changed: its column {name} says nothing")), "{problem}");
+        }
     }
 
     #[test]
     fn a_body_that_is_no_event_is_a_fault_even_if_its_hash_fits() {
-        let problem = problem_after(|event| {
-            event.body = "{}".to_owned();
-            event.hash = ChainedEvent::hash(&event.writer_id, event.seq, &event.prev_hash, &event.body);
-        });
+        let (last, event) = second();
+        let body = "{}";
+        let hash = ChainedEvent::hash("w_1", 2, &event.prev_hash, body);
+        let row = StoredRow { seq: 2, prev_hash: &event.prev_hash, hash: &hash, body, at_ms: 2_000, texts: [None; 8] };
+        let problem = follows(&last, &row).unwrap_err();
         assert!(problem.starts_with("its body cannot be read"), "{problem}");
     }
 }

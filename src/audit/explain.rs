@@ -22,6 +22,9 @@ pub fn explain(event: &AuditEvent) -> String {
     page.option("Policies", policies(event));
     page.option("Subject token", subject_token(event));
     page.option("Token", token(event));
+    page.option("Used at", event.used_at.map(moment));
+    page.option("Used for", event.used_for.as_deref());
+    page.option("Backend's id", event.backend_request_id.as_deref());
     page.option("Transaction", event.txn.as_deref());
     page.option("From", event.source.as_deref());
     page.option("Trace id", event.trace_id.as_deref());
@@ -30,8 +33,8 @@ pub fn explain(event: &AuditEvent) -> String {
 }
 
 /// Who acted, for whom, through whom, where, when: the event that issued the token, and the earlier hops of its
-/// transaction, oldest first; then the tokens it was exchanged for.
-pub fn who(event: &AuditEvent, transaction: &[AuditEvent], now_ms: i64) -> String {
+/// transaction, oldest first; the tokens it was exchanged for; and what backends reported of its use.
+pub fn who(event: &AuditEvent, transaction: &[AuditEvent], uses: &[AuditEvent], now_ms: i64) -> String {
     let now = now_ms.div_euclid(1000);
     let mut page = Page::default();
     page.paragraph(&sentence(event));
@@ -55,8 +58,26 @@ pub fn who(event: &AuditEvent, transaction: &[AuditEvent], now_ms: i64) -> Strin
     hops(&mut page, "Earlier hops of the same transaction, oldest first:", &earlier_hops(event, transaction));
     hops(&mut page, "The token was exchanged onward:", &next_hops(event, transaction));
     page.blank();
-    page.paragraph("This is what the token allows. What was done with it is in the backend's own log, under the jti.");
+    if uses.is_empty() {
+        page.paragraph(
+            "This is what the token allows. What was done with it is in the backend's own log, under the jti.",
+        );
+        return page.text();
+    }
+    page.paragraph("What it was used for, as its backend reports:");
+    for used in uses {
+        page.paragraph(&format!("  {}", use_of(used)));
+    }
     page.text()
+}
+
+/// A reported use in one line.
+fn use_of(event: &AuditEvent) -> String {
+    let at = event.used_at.map_or_else(|| moment_ms(event.at_ms), moment);
+    let by = event.client.as_ref().map_or("an unknown client", ClientId::as_str);
+    let id = event.backend_request_id.as_ref().map(|id| format!(", its request {id}"));
+    let what = event.used_for.as_deref().unwrap_or("nothing that was said");
+    format!("{at}  {what} (reported by {by}{}, request {})", id.unwrap_or_default(), event.request_id)
 }
 
 /// The events that led to this one, oldest first: whose token was the subject token of the next.
@@ -136,6 +157,7 @@ fn kind(kind: EventKind) -> &'static str {
         EventKind::Consent => "a user's agreement",
         EventKind::Registration => "a client's own registration",
         EventKind::TokenRequest => "a token request, refused before its grant was known",
+        EventKind::Use => "the use of a token, as its backend reports it",
         EventKind::Administration => "a change by an administrator",
         EventKind::WriterStarted => "a server and its chain of events",
     }
@@ -153,7 +175,8 @@ fn outcome(page: &mut Page, event: &AuditEvent) {
     }
     page.option("Detail", event.detail.as_deref());
     // What a user did on a page can have the name of a reason; it is none there.
-    if let Some(reason) = ReasonCode::from_code(&event.reason).filter(|_| event.kind.is_decision()) {
+    let is_refusal = event.kind.is_decision() || event.kind == EventKind::Use;
+    if let Some(reason) = ReasonCode::from_code(&event.reason).filter(|_| is_refusal) {
         page.line("Meaning", reason.meaning());
         page.line("Fix", reason.fix());
     }

@@ -1,7 +1,14 @@
 //! WHO DID WHAT: the hash-chained trail of decisions, its writer, its check, and what it answers.
 
-pub mod chain;
+mod chain;
+pub mod checkpoint;
+mod columns;
 pub mod explain;
+pub mod export;
 pub mod live;
+pub mod proof;
+pub mod prune;
+pub mod signed;
+pub mod verify;
 pub mod words;
 pub mod writer;

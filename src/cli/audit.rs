@@ -1,8 +1,14 @@
 //! `procura audit`.
 
+mod checkpoint;
+mod evidence;
+mod export;
+mod file;
+mod prune;
+mod verify;
+
 use super::{CliError, Context, output};
-use crate::audit::chain;
-use crate::audit::words::{count, moment_ms, parse_moment, printable};
+use crate::audit::words::{moment_ms, parse_moment, printable};
 use crate::clock::Clock;
 use crate::domain::event::{AuditEvent, EventOutcome};
 use crate::store::EventFilter;
@@ -19,12 +25,28 @@ pub struct Args {
 enum Action {
     /// List events, newest first.
     List(ListArgs),
-    /// Check every chain of events; exit status 1 if one is broken.
-    Verify,
+    /// Check every chain and every checkpoint, or an exported file; exit status 1 if something is not whole.
+    Verify(verify::Args),
+    /// Write events with what proves them, as JSON Lines that need no database to be checked.
+    Export(Filter),
+    /// Sign what is new now.
+    Checkpoint(checkpoint::Args),
+    /// Remove old events, so that the rest can still be checked.
+    Prune(prune::Args),
 }
 
 #[derive(Debug, clap::Args)]
 struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    /// How many events at most.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    limit: i64,
+}
+
+/// Which events.
+#[derive(Debug, clap::Args)]
+struct Filter {
     /// Only events about this subject: the `sub` of our tokens.
     #[arg(long, value_name = "SUB")]
     user: Option<String>,
@@ -46,9 +68,25 @@ struct ListArgs {
     /// Only events before then; written as for --since.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How many events at most.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
-    limit: i64,
+}
+
+impl Filter {
+    /// As the store takes it.
+    fn of(self, limit: i64) -> Result<EventFilter, CliError> {
+        let now_ms = Clock::System.now_ms();
+        let time =
+            |text: Option<String>| text.map(|text| parse_moment(&text, now_ms)).transpose().map_err(CliError::new);
+        Ok(EventFilter {
+            since_ms: time(self.since)?,
+            until_ms: time(self.until)?,
+            user: self.user,
+            client: self.client,
+            resource: self.resource,
+            outcome: self.outcome.map(|outcome| outcome.as_str().to_owned()),
+            reason: self.reason,
+            limit,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -72,23 +110,15 @@ impl Outcome {
 pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     match args.action {
         Action::List(args) => list(context, args).await,
-        Action::Verify => verify(context).await,
+        Action::Verify(args) => verify::run(context, args).await,
+        Action::Export(filter) => export::run(context, filter.of(0)?).await,
+        Action::Checkpoint(args) => checkpoint::run(context, args).await,
+        Action::Prune(args) => prune::run(context, args).await,
     }
 }
 
 async fn list(context: &Context, args: ListArgs) -> Result<(), CliError> {
-    let now_ms = Clock::System.now_ms();
-    let time = |text: Option<String>| text.map(|text| parse_moment(&text, now_ms)).transpose().map_err(CliError::new);
-    let filter = EventFilter {
-        since_ms: time(args.since)?,
-        until_ms: time(args.until)?,
-        user: args.user,
-        client: args.client,
-        resource: args.resource,
-        outcome: args.outcome.map(|outcome| outcome.as_str().to_owned()),
-        reason: args.reason,
-        limit: args.limit,
-    };
+    let filter = args.filter.of(args.limit)?;
     let store = context.store(&context.config()?).await?;
     let events = store.list_events(&filter).await?;
     if context.json {
@@ -125,24 +155,4 @@ fn row(event: &AuditEvent) -> Vec<String> {
         cell.filter(|text| !text.is_empty()).map_or_else(|| "-".to_owned(), |text| printable(&text))
     };
     cells.into_iter().map(cell).collect()
-}
-
-async fn verify(context: &Context) -> Result<(), CliError> {
-    let store = context.store(&context.config()?).await?;
-    let report = chain::verify(&store).await?;
-    if context.json {
-        output::json(&report);
-    } else {
-        for fault in &report.faults {
-            output::note(&format!("chain {} event {}: {}", fault.writer_id, fault.seq, printable(&fault.problem)));
-        }
-    }
-    let chains = u64::try_from(report.chains.len()).unwrap_or(u64::MAX);
-    if !report.faults.is_empty() {
-        return Err(CliError::new(format!("broken: {} of {}", report.faults.len(), count(chains, "chain"))));
-    }
-    if !context.json {
-        output::text(&format!("whole: {} with {}", count(chains, "chain"), count(report.events, "event")));
-    }
-    Ok(())
 }

@@ -5,6 +5,9 @@ use crate::audit::explain;
 use crate::clock::Clock;
 use serde_json::json;
 
+/// More than are kept of one token by default.
+const USES_AT_MOST: i64 = 1_000;
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -12,7 +15,7 @@ pub struct Args {
     jti: String,
 }
 
-/// Who acted with a token: for whom, through whom, where, when.
+/// Who acted with a token: for whom, through whom, where, when, and what for.
 pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     if args.jti.matches('.').count() == 2 {
         return Err(CliError::new("that is a token, not its jti: procura inspect shows the jti"));
@@ -28,10 +31,15 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         Some(txn) => store.events_of_transaction(txn).await?,
         None => Vec::new(),
     };
+    let uses = store.uses_of_token(&args.jti, USES_AT_MOST).await?;
     if context.json {
-        output::json(&json!({ "event": &event, "earlier_hops": explain::earlier_hops(&event, &transaction) }));
+        output::json(&json!({
+            "event": &event,
+            "earlier_hops": explain::earlier_hops(&event, &transaction),
+            "uses": uses,
+        }));
     } else {
-        output::text(&explain::who(&event, &transaction, Clock::System.now_ms()));
+        output::text(&explain::who(&event, &transaction, &uses, Clock::System.now_ms()));
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The server's configuration: file and environment, checked once into final types.
 
+mod evidence;
 mod issuer;
 mod organisation;
 mod registration;
@@ -17,6 +18,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use evidence::EvidenceSettings;
 pub(crate) use issuer::is_loopback;
 pub use organisation::{Logo, Organisation};
 pub use registration::{DynamicRegistration, RegistrationSettings};
@@ -51,8 +53,10 @@ pub struct Config {
     pub session_lifetime_seconds: u32,
     /// `[limits]`.
     pub limits: LimitSettings,
-    /// `[audit]`.
+    /// `[audit]`: how events are written.
     pub audit: AuditSettings,
+    /// `[audit]`: what makes them evidence.
+    pub evidence: EvidenceSettings,
     /// `[log]`.
     pub log: LogSettings,
 }
@@ -104,7 +108,7 @@ pub struct LimitSettings {
     pub grant_exchanges_per_minute: u32,
 }
 
-/// `[audit]`.
+/// `[audit]`: how events are written.
 #[derive(Debug, Clone)]
 pub struct AuditSettings {
     /// The most events in one commit; 256.
@@ -177,6 +181,7 @@ impl fmt::Debug for Config {
             .field("session_lifetime_seconds", &self.session_lifetime_seconds)
             .field("limits", &self.limits)
             .field("audit", &self.audit)
+            .field("evidence", &self.evidence)
             .field("log", &self.log)
             .finish_non_exhaustive()
     }
@@ -247,6 +252,7 @@ impl Config {
                 events_per_commit: settings.number("audit.events_per_commit", 256, 1..=10_000)?,
                 queue: settings.number("audit.queue", 4096, 1..=1_000_000)?,
             },
+            evidence: evidence::of(&settings)?,
             log: LogSettings { format: log_format(&settings)?, filter: settings.filter("log.filter", "info")? },
         };
         if config.audit.queue < config.audit.events_per_commit {

@@ -52,6 +52,13 @@ pub const KNOWN_KEYS: &[&str] = &[
     "limits.grant_exchanges_per_minute",
     "audit.events_per_commit",
     "audit.queue",
+    "audit.checkpoint_seconds",
+    "audit.checkpoint_events",
+    "audit.checkpoint_file",
+    "audit.checkpoint_url",
+    "audit.keep_days",
+    "audit.uses_per_token",
+    "audit.uses_per_minute",
     "log.format",
     "log.filter",
 ];

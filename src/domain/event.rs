@@ -3,6 +3,7 @@
 //! It never holds a token, a secret or a code; `jti` is the reference to a token.
 
 use super::decision::TraceLine;
+use super::hex::{self, Hash};
 use super::names::{ClientId, IdpId, ResourceId, UserId};
 use super::scope::ScopeSet;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub enum EventKind {
     Consent,
     /// A client registered itself, or changed or removed its registration.
     Registration,
+    /// A backend reported what a token was used for.
+    Use,
     /// An administrator changed something.
     Administration,
     /// A server began a chain of events.
@@ -52,6 +55,7 @@ impl EventKind {
             | Self::SignOut
             | Self::Consent
             | Self::Registration
+            | Self::Use
             | Self::Administration
             | Self::WriterStarted => false,
         }
@@ -151,7 +155,7 @@ pub struct AuditEvent {
     /// Constant along a chain of exchanges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub txn: Option<String>,
-    /// The issued token.
+    /// The issued token; for a use, the token that was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
     /// When the issued token ends, Unix seconds.
@@ -172,6 +176,15 @@ pub struct AuditEvent {
     /// The policies that decided.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<String>,
+    /// When the token was used, as the backend says, Unix seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_at: Option<i64>,
+    /// What the token was used for, as the backend says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_for: Option<String>,
+    /// The backend's own id of the request that it served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_request_id: Option<String>,
     /// Where the request came from: an IP address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -218,6 +231,9 @@ impl AuditEvent {
             subject_jti: None,
             policy_hash: None,
             policies: Vec::new(),
+            used_at: None,
+            used_for: None,
+            backend_request_id: None,
             source: None,
             trace_id: None,
             trace: Vec::new(),
@@ -284,11 +300,14 @@ impl ChainedEvent {
     /// The hash that an event must have: SHA-256, in hex, over these lines: `procura audit 1`, the writer, the place,
     /// the previous hash, and the body.
     pub fn hash(writer_id: &str, seq: i64, prev_hash: &str, body: &str) -> String {
-        use std::fmt::Write;
-        let digest = Sha256::digest(format!("procura audit 1\n{writer_id}\n{seq}\n{prev_hash}\n{body}"));
-        digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex::encode(&Self::digest(writer_id, seq, prev_hash, body))
+    }
+
+    /// The same, not in hex.
+    pub fn digest(writer_id: &str, seq: i64, prev_hash: &str, body: &str) -> Hash {
+        let mut digest = Sha256::new();
+        digest.update(format!("procura audit 1\n{writer_id}\n{seq}\n{prev_hash}\n"));
+        digest.update(body);
+        digest.finalize().into()
     }
 }

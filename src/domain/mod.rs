@@ -1,6 +1,7 @@
 //! WHAT IS TRUE: the product's words and rules. No HTTP, SQL, JOSE, clock or I/O; `now` is an argument.
 
 pub mod change;
+pub mod checkpoint;
 pub mod client;
 pub mod client_metadata;
 pub mod consent;
@@ -9,10 +10,12 @@ pub mod delegation;
 pub mod dynamic_client;
 pub mod event;
 pub mod grant_family;
+pub mod hex;
 pub mod identity_provider;
 pub mod key_set;
 pub mod limits;
 pub mod look_alike;
+pub mod merkle;
 pub mod names;
 pub mod policy;
 pub mod presets;

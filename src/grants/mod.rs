@@ -19,6 +19,7 @@ pub mod revocation;
 mod standing;
 mod stored_grant;
 pub mod token_exchange;
+pub mod token_use;
 pub mod userinfo;
 
 pub use event::refused_early;

@@ -2,6 +2,7 @@
 
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::domain::target::RequestedTargets;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -42,6 +43,10 @@ const KNOWN: &[&str] = &[
     "request",
     "token",
     "token_type_hint",
+    "jti",
+    "used_at",
+    "for",
+    "request_id",
 ];
 
 /// The parameters: each at most once, but for `resource` and `audience`. An empty value counts as absent.
@@ -90,6 +95,30 @@ impl Params {
             return Err(Refusal::new(ReasonCode::ParameterTooMany, detail));
         }
         Ok(Self { single, targets })
+    }
+
+    /// Takes the members of a JSON object for parameters: texts and whole numbers.
+    ///
+    /// # Errors
+    /// A member of another kind, or too many of them.
+    pub fn of_members(members: Map<String, Value>) -> Result<Self, Refusal> {
+        if members.len() > MAX_PAIRS {
+            return Err(Refusal::new(ReasonCode::ParameterTooMany, format!("more than {MAX_PAIRS} parameters")));
+        }
+        let mut single = HashMap::new();
+        for (name, value) in members {
+            let text = match value {
+                Value::String(text) => text,
+                Value::Number(number) if number.is_i64() => number.to_string(),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                    let known = KNOWN.iter().find(|known| **known == name).copied();
+                    let detail = format!("{} is no text and no whole number", known.unwrap_or("an unknown parameter"));
+                    return Err(Refusal::new(ReasonCode::ParameterInvalid, detail));
+                }
+            };
+            single.insert(name, text);
+        }
+        Ok(Self { single, targets: RequestedTargets::default() })
     }
 
     /// The value, if there is one that is not empty.

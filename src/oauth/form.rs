@@ -5,6 +5,7 @@ use super::error::OAuthError;
 use crate::app::App;
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::grants::params::Params;
+use crate::tokens::json::plain_object;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, header};
 use tokio::sync::SemaphorePermit;
@@ -25,6 +26,23 @@ pub(super) async fn posted(app: &App, request: Request<Body>) -> Result<Posted, 
     let (parts, body) = request.into_parts();
     let body = read_body(app, body).await?;
     let params = readable(&parts.headers, parts.uri.query(), &body);
+    Ok(Posted { headers: parts.headers, body, params })
+}
+
+/// As [`posted`], where the members of one JSON object (`application/json`) are as good as a form.
+pub(super) async fn posted_or_json(app: &App, request: Request<Body>) -> Result<Posted, OAuthError> {
+    let (parts, body) = request.into_parts();
+    let body = read_body(app, body).await?;
+    let params = if media_type(&parts.headers).eq_ignore_ascii_case("application/json") {
+        not_in_the_url(parts.uri.query()).and_then(|()| {
+            let members = plain_object(&body).map_err(|_| {
+                Refusal::new(ReasonCode::NotAForm, "the body is not one JSON object without repeated members")
+            })?;
+            Params::of_members(members)
+        })
+    } else {
+        readable(&parts.headers, parts.uri.query(), &body)
+    };
     Ok(Posted { headers: parts.headers, body, params })
 }
 
@@ -61,15 +79,22 @@ async fn read_body(app: &App, body: Body) -> Result<Bytes, OAuthError> {
 
 /// The form, if it is one, in the body and nowhere else.
 fn readable(headers: &HeaderMap, query: Option<&str>, body: &[u8]) -> Result<Params, Refusal> {
-    let invalid = |detail: &str| Refusal::new(ReasonCode::NotAForm, detail);
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(invalid("the Content-Type is not application/x-www-form-urlencoded"));
+    if !media_type(headers).eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Refusal::new(ReasonCode::NotAForm, "the Content-Type is not application/x-www-form-urlencoded"));
     }
-    // A token or secret in a URL ends up in logs (rule OA-01).
-    if query.is_some_and(|query| !query.is_empty()) {
-        return Err(invalid("parameters belong in the body, not in the URL"));
-    }
+    not_in_the_url(query)?;
     Params::parse(body)
+}
+
+fn media_type(headers: &HeaderMap) -> &str {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    content_type.split(';').next().unwrap_or_default().trim()
+}
+
+/// A token or secret in a URL ends up in logs (rule OA-01).
+fn not_in_the_url(query: Option<&str>) -> Result<(), Refusal> {
+    if query.is_some_and(|query| !query.is_empty()) {
+        return Err(Refusal::new(ReasonCode::NotAForm, "parameters belong in the body, not in the URL"));
+    }
+    Ok(())
 }

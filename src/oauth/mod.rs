@@ -1,5 +1,6 @@
 //! HOW CLIENTS TALK TO US: one file an endpoint.
 
+pub mod audit_use;
 mod body;
 pub mod client_auth;
 pub mod cors;
@@ -36,6 +37,7 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/userinfo", any(userinfo::handle))
         .route("/revoke", any(token_state::revoke))
         .route("/introspect", any(token_state::introspect))
+        .route("/audit/use", any(audit_use::handle))
         .route("/register", any(register::handle))
         .route("/register/{id}", any(register::manage))
 }

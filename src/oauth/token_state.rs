@@ -53,53 +53,67 @@ pub async fn introspect(
 
 /// 200 with nothing in it, whatever the token was (RFC 7009 §2.2).
 async fn revoked(app: &App, received: &Received, request: Request<Body>) -> Result<Response, OAuthError> {
-    let (caller, params) = authenticated(app, received, request).await?;
+    let challenge = request.headers().contains_key(header::AUTHORIZATION);
+    let (caller, params) = authenticated(app, received, posted(app, request).await?, KIND, challenge).await?;
     let token = match params.require("token") {
         Ok(token) => token,
-        Err(refusal) => return Err(refused_caller(app, received, &caller, refusal).await),
+        Err(refusal) => return Err(refused_caller(app, received, &caller, KIND, refusal).await),
     };
     revocation::revoke(app, received, &caller, token).await.map_err(|failure| failed(failure, false))?;
     Ok(StatusCode::OK.into_response())
 }
 
 async fn introspected(app: &App, received: &Received, request: Request<Body>) -> Result<Response, OAuthError> {
-    let (caller, params) = authenticated(app, received, request).await?;
+    let challenge = request.headers().contains_key(header::AUTHORIZATION);
+    let (caller, params) = authenticated(app, received, posted(app, request).await?, KIND, challenge).await?;
     if !caller.client.client.is_confidential() || caller.client.suspended_at.is_some() {
         let refusal = Refusal::new(ReasonCode::ClientCredentialsMissing, "only a client that proves who it is may ask");
-        return Err(refused_caller(app, received, &caller, refusal).await);
+        return Err(refused_caller(app, received, &caller, KIND, refusal).await);
     }
     let token = match params.require("token") {
         Ok(token) => token,
-        Err(refusal) => return Err(refused_caller(app, received, &caller, refusal).await),
+        Err(refusal) => return Err(refused_caller(app, received, &caller, KIND, refusal).await),
     };
     let state = state_of(app, received, &caller, token).await.map_err(|failure| failed(failure, false))?;
     let body = state.map_or_else(|| r#"{"active":false}"#.to_owned(), |members| Value::Object(members).to_string());
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-async fn authenticated(app: &App, received: &Received, request: Request<Body>) -> Result<(Caller, Params), OAuthError> {
-    let challenge = request.headers().contains_key(header::AUTHORIZATION);
-    let Posted { headers, params, .. } = posted(app, request).await?;
+/// The client that a request of this kind proves to be from, and what it says. `challenge`: it tried with an
+/// `Authorization` header.
+pub(super) async fn authenticated(
+    app: &App,
+    received: &Received,
+    Posted { headers, params, .. }: Posted,
+    kind: EventKind,
+    challenge: bool,
+) -> Result<(Caller, Params), OAuthError> {
     let _place = admit(app)?;
     let read = params.and_then(|params| Ok((Credentials::read(&headers, &params)?, params)));
     let (credentials, params) = match read {
         Ok(read) => read,
-        Err(refusal) => return Err(stranger(app, received, (KIND, None), &refusal, challenge).await),
+        Err(refusal) => return Err(stranger(app, received, (kind, None), &refusal, challenge).await),
     };
     match credentials.authenticate(app, &app.snapshot(), received.now()).await {
         Ok(caller) => Ok((caller, params)),
         Err(AuthenticationFailure::Unavailable(error)) => Err(unavailable(&error.to_string())),
         Err(AuthenticationFailure::Refused(refusal)) => {
-            Err(stranger(app, received, (KIND, credentials.claimed().as_ref()), &refusal, challenge).await)
+            Err(stranger(app, received, (kind, credentials.claimed().as_ref()), &refusal, challenge).await)
         }
     }
 }
 
 /// Refuses a client that named itself, or proved to be it.
-async fn refused_caller(app: &App, received: &Received, caller: &Caller, refusal: Refusal) -> OAuthError {
+pub(super) async fn refused_caller(
+    app: &App,
+    received: &Received,
+    caller: &Caller,
+    kind: EventKind,
+    refusal: Refusal,
+) -> OAuthError {
     match unproven(app, received, caller) {
         Ok(()) => {
-            let event = refused_early(received, KIND, Some(&caller.client.client.id), None, &refusal);
+            let event = refused_early(received, kind, Some(&caller.client.client.id), None, &refusal);
             refused(app, event, &refusal, false).await
         }
         Err(failure) => failed(failure, false),

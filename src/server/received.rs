@@ -67,7 +67,7 @@ fn too_slow() -> Response {
 
 /// Routes by their pattern below the issuer's path, as a fixed set of labels.
 fn known(pattern: &str) -> &'static str {
-    const ROUTES: [&str; 26] = [
+    const ROUTES: [&str; 28] = [
         "/token",
         "/authorize",
         "/par",
@@ -76,6 +76,8 @@ fn known(pattern: &str) -> &'static str {
         "/introspect",
         "/forward-auth",
         "/inspect",
+        "/audit/use",
+        "/status",
         "/register",
         "/.well-known/jwks.json",
         "/.well-known/openid-configuration",

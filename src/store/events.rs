@@ -13,7 +13,11 @@ const OF_DEED: &str =
     "SELECT body FROM audit_event WHERE outcome = 'done' AND request_id = $1 ORDER BY at_ms, writer_id, seq LIMIT 1000";
 /// A `jti` has the second of its event.
 const OF_TOKEN: &str = "SELECT body FROM audit_event WHERE at_ms >= $1 AND at_ms < $1 + 1000 AND jti = $2
-    ORDER BY at_ms, writer_id, seq LIMIT 1";
+    AND outcome = 'granted' ORDER BY at_ms, writer_id, seq LIMIT 1";
+const USES_OF_TOKEN: &str =
+    "SELECT body FROM audit_event WHERE jti = $1 AND reason = 'used' ORDER BY at_ms, writer_id, seq LIMIT $2";
+const COUNT_USES_OF_TOKEN: &str =
+    "SELECT COUNT(*) FROM (SELECT 1 FROM audit_event WHERE jti = $1 AND reason = 'used' LIMIT $2) AS found";
 const OF_TRANSACTION: &str = "SELECT body FROM audit_event WHERE txn = $1 ORDER BY at_ms, writer_id, seq LIMIT 1000";
 
 /// Events are found by time, until there is a better condition.
@@ -34,6 +38,12 @@ const PARTIES_OF_USER: &str = "WITH RECURSIVE segment (number) AS (
     SELECT DISTINCT client, resource FROM (
         SELECT client, resource FROM segment CROSS JOIN audit_event
         WHERE seq / 256 = number AND subject = $1 LIMIT $2) AS found";
+/// The same two ways, without what the events say.
+const PLACES: &str = "SELECT writer_id, seq FROM audit_event WHERE TRUE";
+const PLACES_OF_USER: &str = "WITH RECURSIVE segment (number) AS (
+        SELECT CAST(0 AS BIGINT)
+        UNION ALL SELECT number + 1 FROM segment WHERE number < (SELECT MAX(seq) / 256 FROM audit_chain))
+    SELECT writer_id, seq FROM segment CROSS JOIN audit_event WHERE seq / 256 = number";
 /// The same two ways, counted by day.
 const COUNT: &str = "SELECT at_ms / 86400000, outcome, COUNT(*) FROM audit_event WHERE TRUE";
 const COUNT_OF_USER_BY_DAY: &str = "WITH RECURSIVE segment (number) AS (
@@ -61,6 +71,17 @@ impl Store {
         Ok(events.into_iter().next())
     }
 
+    /// What backends reported of a token's use, oldest first; the first `limit`.
+    pub async fn uses_of_token(&self, jti: &str, limit: i64) -> Result<Vec<AuditEvent>, StoreError> {
+        self.events_by(USES_OF_TOKEN, vec![searchable(jti).as_ref().into(), limit.max(0).into()]).await
+    }
+
+    /// How often that was, counted up to `most`.
+    pub async fn count_uses_of_token(&self, jti: &str, most: i64) -> Result<i64, StoreError> {
+        Ok(on_db!(self, read db => sqlx::query_scalar(COUNT_USES_OF_TOKEN)
+            .bind(searchable(jti)).bind(most.max(0)).fetch_one(db))?)
+    }
+
     /// Events of one transaction (`txn`), oldest first; the first thousand.
     pub async fn events_of_transaction(&self, txn: &str) -> Result<Vec<AuditEvent>, StoreError> {
         self.events_by(OF_TRANSACTION, vec![searchable(txn).as_ref().into()]).await
@@ -77,6 +98,18 @@ impl Store {
         let (sql, values) = search.finish();
         let bodies: Vec<String> = on_db!(self, read db => bind_all!(sqlx::query_scalar(sql), values).fetch_all(db))?;
         read_bodies(&bodies)
+    }
+
+    /// The places of events, by chain, in order; `limit` does not count.
+    pub async fn find_places(&self, filter: &EventFilter) -> Result<Vec<(String, i64)>, StoreError> {
+        let start = match &filter.user {
+            Some(user) if !self.is_frequent(user).await? => PLACES_OF_USER,
+            Some(_) | None => PLACES,
+        };
+        let mut search = search(start, filter);
+        search.push(" ORDER BY writer_id, seq");
+        let (sql, values) = search.finish();
+        Ok(on_db!(self, read db => bind_all!(sqlx::query_as(sql), values).fetch_all(db))?)
     }
 
     /// How many events there are of each outcome on each day that has some; `limit` does not count.

@@ -14,6 +14,7 @@ mod sql;
 mod append;
 mod audit;
 mod changes;
+mod checkpoints;
 mod connection;
 mod consents;
 mod dynamic_clients;
@@ -39,9 +40,12 @@ use crate::domain::resource::Resource;
 use crate::domain::scope::ScopeSet;
 use std::collections::HashSet;
 
+pub use audit::StoredRow;
+pub use checkpoints::{Link, StoredCheckpoint, StoredSegment, UnsignedChain};
 pub use connection::ServerLock;
 pub use revoke_all::Held;
 pub use sessions::{ProviderLogout, WhatEnded};
+pub use sql::searchable;
 pub(crate) use token_status::LONGEST_LIFE_SECONDS;
 pub use token_status::{DoubtfulConsent, EntryState};
 
@@ -178,7 +182,7 @@ pub struct Store {
 }
 
 /// An event as it stands in the database; nothing in it has been checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct StoredEvent {
     /// Whose chain.
     pub writer_id: String,
@@ -190,6 +194,4 @@ pub struct StoredEvent {
     pub hash: String,
     /// As stored.
     pub body: String,
-    /// The columns taken from the body, as stored: (name, value). Compare with [`StoredEvent::columns_of`].
-    pub columns: Vec<(&'static str, Option<String>)>,
 }

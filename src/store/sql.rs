@@ -286,7 +286,7 @@ impl Search {
 
 /// A text as it can be looked for: at most 512 bytes, since an index takes no more than some 2,700, and without the
 /// character U+0000, which PostgreSQL refuses.
-pub(super) fn searchable(text: &str) -> Cow<'_, str> {
+pub fn searchable(text: &str) -> Cow<'_, str> {
     let short = text.get(..text.floor_char_boundary(512)).unwrap_or(text);
     if short.contains('\0') { Cow::Owned(short.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(short) }
 }

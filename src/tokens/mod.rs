@@ -1,6 +1,7 @@
 //! HOW TOKENS ARE MADE AND CHECKED: the only user of the JOSE crates.
 
 pub mod caller;
+pub mod checkpoint;
 mod claims;
 pub mod id_token;
 pub mod issuer_keys;

@@ -60,7 +60,7 @@ impl LocalSigner {
         Self::from_private_jwk(&generate_private_jwk(algorithm)?, algorithm)
     }
 
-    fn from_private_jwk(text: &str, algorithm: SigningAlgorithm) -> Result<Self, KeyProblem> {
+    pub(super) fn from_private_jwk(text: &str, algorithm: SigningAlgorithm) -> Result<Self, KeyProblem> {
         let jwk = Jwk::from_bytes(text).map_err(problem)?;
         let public = jwk::public_entry(jwk.as_ref(), algorithm.as_str()).map_err(KeyProblem)?;
         let signing = Signing::from_jwk(&jwk, algorithm).map_err(KeyProblem)?;

@@ -2,7 +2,7 @@
 
 use super::addresses::{Place, place};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap};
+use reqwest::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -139,6 +139,20 @@ impl Fetcher {
         });
         let seconds = self.inner.timeout.as_secs_f32();
         answered.await.map_err(|_| FetchError::Failed(format!("{url} did not answer within {seconds} seconds")))?
+    }
+
+    /// POSTs a JSON document to an address that the operator chose: `https`, or `http` on loopback. The answer is read and
+    /// forgotten.
+    ///
+    /// # Errors
+    /// [`FetchError`] in words, with the URL: also if the status is not one of success.
+    pub async fn post_json(&self, url: &Url, body: Vec<u8>) -> Result<(), FetchError> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let Answer { status, .. } = self.post_form(url, headers, body, true).await?;
+        if (200..300).contains(&status) {
+            return Ok(());
+        }
+        Err(FetchError::Failed(format!("{url} answered with status {status}")))
     }
 
     async fn get(&self, client: &reqwest::Client, url: &Url) -> Result<Document, FetchError> {
@@ -320,7 +334,6 @@ fn checked(name: &str, found: Vec<SocketAddr>, allow_private: bool) -> Result<Ad
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reqwest::header::HeaderValue;
 
     fn check(url: &str, allow_private: bool) -> Result<(), FetchError> {
         check_url(&Url::parse(url).unwrap(), allow_private)

@@ -1,8 +1,9 @@
 //! The audit trail: what the writer promises, what the check finds, and what an auditor reads.
 
 use crate::database::{Kind, TestDatabase, id_made_at};
-use procura::audit::chain::{CheckedChain, verify};
+use crate::evidence::verify;
 use procura::audit::explain::{explain, who};
+use procura::audit::verify::CheckedChain;
 use procura::audit::writer::{AuditUnavailable, AuditWriter};
 use procura::clock::Clock;
 use procura::config::AuditSettings;
@@ -237,7 +238,7 @@ fn explain_writes_control_characters_of_a_request_out() {
 #[test]
 fn who_tells_the_story_of_a_second_hop() {
     let transaction = [second_hop(), first_hop()];
-    insta::assert_snapshot!(who(&second_hop(), &transaction, NOW_MS + 3_600_000), @r"
+    insta::assert_snapshot!(who(&second_hop(), &transaction, &[], NOW_MS + 3_600_000), @r"
     records-backend got a token to act for the user corp|alice at the backend models, asked by assistant.
 
     Who acted     records-backend, authenticated by private_key_jwt
@@ -263,7 +264,7 @@ fn who_tells_the_story_of_a_second_hop() {
 #[test]
 fn who_names_the_tokens_that_a_first_hop_was_exchanged_for() {
     let transaction = [first_hop(), second_hop()];
-    let text = who(&first_hop(), &transaction, NOW_MS + 5_000);
+    let text = who(&first_hop(), &transaction, &[], NOW_MS + 5_000);
     insta::assert_snapshot!(text, @r"
     assistant got a token to act for the user corp|alice at the backend records.
 
@@ -295,7 +296,7 @@ fn who_says_that_a_client_acted_for_itself() {
     event.kind = EventKind::ClientCredentials;
     event.subject = Some(EventSubject { sub: "assistant".to_owned(), idp: None, idp_sub: None });
     event.jti = Some("t_6".to_owned());
-    let text = who(&event, &[], NOW_MS);
+    let text = who(&event, &[], &[], NOW_MS);
     assert!(text.starts_with("assistant got a token to act for itself at the backend records."), "{text}");
     assert!(text.contains("For whom      the client assistant; no user is involved"), "{text}");
 }
@@ -304,7 +305,7 @@ fn who_says_that_a_client_acted_for_itself() {
 fn who_ends_although_a_damaged_trail_leads_in_a_circle() {
     let (mut first, second) = (first_hop(), second_hop());
     first.subject_jti = Some("t_2".to_owned());
-    let text = who(&second, &[first, second.clone()], NOW_MS);
+    let text = who(&second, &[first, second.clone()], &[], NOW_MS);
     assert!(text.contains("Earlier hops"), "{text}");
 }
 
@@ -735,7 +736,7 @@ store_test! {
     async fn events_without_a_head_are_found(db: TestDatabase) {
         let writer_id = five_events(&db.store).await;
         db.execute("DELETE FROM audit_chain").await;
-        expect_fault(&db.store, &writer_id, 7, "the head of the chain was set back to event 0").await;
+        expect_fault(&db.store, &writer_id, 7, "the head of the chain was removed").await;
     }
 
     async fn a_fault_in_one_chain_does_not_hide_another(db: TestDatabase) {
@@ -909,7 +910,10 @@ async fn the_command_audit_list_filters_newest_first() {
 async fn the_command_audit_verify_counts_and_after_a_change_names_the_place() {
     let (db, file) = trail().await;
     let (status, stdout, _) = procura(&file, &["audit", "verify"]);
-    assert_eq!((status, stdout.as_str()), (Some(0), "whole: 1 chain with 4 events\n"));
+    assert_eq!(
+        (status, stdout.as_str()),
+        (Some(0), "whole: 1 chain with 4 events\nnot signed yet: 4 events, newer than any checkpoint\n")
+    );
 
     db.execute("UPDATE audit_event SET body = replace(body, 'corp|alice', 'corp|alicf') WHERE seq = 3").await;
     let (status, stdout, stderr) = procura(&file, &["audit", "verify"]);

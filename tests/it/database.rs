@@ -1,7 +1,10 @@
 //! Databases for tests: a fresh one of either kind, and a macro that runs a test on both.
 
 use procura::store::Store;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, SqliteConnection};
+use std::str::FromStr;
 use tempfile::TempDir;
 
 /// The two kinds of database.
@@ -60,6 +63,30 @@ impl TestDatabase {
                 let touched = sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected();
                 connection.close().await.unwrap();
                 touched
+            }
+        }
+    }
+}
+
+impl TestDatabase {
+    /// Runs several statements, as [`Self::execute`] does one.
+    /// The statements may hold what is signed, and are not logged.
+    pub(crate) async fn script(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        match self.kind {
+            Kind::Sqlite => {
+                let options = SqliteConnectOptions::from_str(&self.url).unwrap().disable_statement_logging();
+                // Nothing here has to survive a crash of the machine.
+                let options = options.synchronous(SqliteSynchronous::Off);
+                let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            Kind::Postgres => {
+                let options = PgConnectOptions::from_str(&self.url).unwrap().disable_statement_logging();
+                let mut connection = PgConnection::connect_with(&options).await.unwrap();
+                sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
             }
         }
     }

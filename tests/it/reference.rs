@@ -330,6 +330,8 @@ fn the_page_of_metrics_has_every_metric_with_its_labels() {
     metrics.count_registration("dynamic", "ok");
     metrics.count_forward_auth("passed", "passed");
     metrics.count_cleanup(&[("used_token", 1)]);
+    metrics.count_checkpoints("ok", 1);
+    metrics.count_checkpoint_copies("file", "ok", 1);
     let gauges = Gauges {
         providers: vec![ProviderGauges {
             issuer: "https://idp.example.com".to_owned(),

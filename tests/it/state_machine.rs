@@ -10,7 +10,6 @@ use crate::database::Kind;
 use crate::issuer::TestIssuer;
 use crate::server::{ACCESS_TOKEN, Answer, ID_TOKEN, ISSUER, TOKEN_EXCHANGE, TestServer, claims};
 use model::{Agreement, Declared, Expected, Issued, Model, Subject, Token};
-use procura::audit::chain;
 use procura::domain::change::{Change, StoredSecret};
 use procura::domain::client::Assurance;
 use procura::domain::consent::{Consent, ConsentSource, ConsentingUser};
@@ -387,7 +386,7 @@ impl<'a> World<'a> {
                 return Err(format!("{} {} has the events {outcomes:?}", answer.status, answer.text));
             }
         }
-        let report = chain::verify(store).await.unwrap();
+        let report = crate::evidence::verify(store).await.unwrap();
         if !report.faults.is_empty() {
             return Err(format!("the audit trail has faults: {:?}", report.faults));
         }

@@ -1,12 +1,14 @@
 //! The end of the story: what is refused, and what can be found out afterwards.
 
 use super::{Story, must};
-use crate::audit::{chain, explain};
+use crate::audit::{explain, verify};
 use crate::demo::DemoFailure;
 use crate::demo::assistant::exchange_form;
 use crate::demo::http::{Answer, Credentials};
 use crate::demo::people::ALICE;
 use crate::demo::registry::{ASSISTANT, STRANGER};
+use crate::tokens::checkpoint::EvidenceKeys;
+use std::collections::BTreeMap;
 
 /// How far the clock of the records backend is set ahead, in seconds: past the five minutes of a token.
 const AHEAD_SECONDS: i64 = 600;
@@ -76,13 +78,14 @@ impl Story<'_> {
             Some(txn) => store.events_of_transaction(txn).await.map_err(trail)?,
             None => Vec::new(),
         };
-        let text = explain::who(&event, &transaction, self.stage.clock.now_ms());
+        let text = explain::who(&event, &transaction, &[], self.stage.clock.now_ms());
         if !text.contains(ALICE.sub) || !text.contains(ASSISTANT) {
             return Err(DemoFailure::new("who does not name Alice and Assistant"));
         }
         self.screen.command(&format!("procura who {jti}"), &text);
         self.screen.line("");
-        let report = chain::verify(store).await.map_err(trail)?;
+        let keys = EvidenceKeys::of_records(&store.list_signing_keys().await.map_err(trail)?, None);
+        let report = verify::verify(store, &keys, &BTreeMap::new()).await.map_err(trail)?;
         if let Some(fault) = report.faults.first() {
             return Err(DemoFailure(format!("the audit trail is not whole: {}", fault.problem)));
         }

@@ -386,6 +386,10 @@ reasons! {
         "The refresh token is not acceptable.",
         "A refresh token that was replaced before was used again, after the time that is left for lost answers. It may have been stolen, so the whole family was ended (RFC 9700 section 4.14).",
         "Start again at /authorize. If a client does this often, it runs several processes on one token: see `tokens.refresh_grace_seconds`.";
+    UseTokenUnknown = "use_token_unknown", SubjectToken, InvalidRequest,
+        "There is no such token for this backend.",
+        "A use was reported at /audit/use of a jti that no token has, or whose token is not for a backend that has the client in its clients.",
+        "Report the jti of the token that was verified: was its iss checked? The client must be in the clients of the backend that the token is for.";
     SubjectActorStopped = "subject_actor_stopped", SubjectToken, InvalidRequest,
         "The subject_token is not valid.",
         "A client that acted earlier in the chain was suspended or removed.",
@@ -574,6 +578,15 @@ reasons! {
         "Too many requests; try again later.",
         "The client acted for this user too often in this minute.",
         "Wait for Retry-After; limits.grant_exchanges_per_minute sets the limit.";
+
+    UsesTooMany = "uses_too_many", Limits, SlowDown,
+        "Too many reports; try again later.",
+        "A client reported too many uses in this minute, or too many of one token. This has no event: reports could fill the disk.",
+        "Wait for Retry-After; audit.uses_per_minute sets the limit of a client, and one token has 60 in a minute.";
+    UseTokenFull = "use_token_full", Limits, InvalidRequest,
+        "As many uses of this token as are kept are on record.",
+        "So many uses of the token were reported that no more are kept.",
+        "Report one use for a request, not for each row; audit.uses_per_token sets the limit.";
 
     // 12: lifetime
     LifetimeExhausted = "lifetime_exhausted", Lifetime, InvalidRequest,

@@ -60,6 +60,7 @@ impl Names {
             },
             EventKind::SignOut => "Your sign-in here ended.".to_owned(),
             EventKind::Registration => format!("{client} changed its registration."),
+            EventKind::Use => format!("{} used its pass{place} to act for you.", self.actor(event)),
             EventKind::Administration => administration(&event.reason, &client, &place),
             EventKind::WriterStarted => "The record began.".to_owned(),
         };
@@ -73,6 +74,14 @@ impl Names {
             return "An unknown app".to_owned();
         };
         isolated(self.clients.get(id).map_or(id, String::as_str))
+    }
+
+    /// Who acts with a token.
+    fn actor(&self, event: &AuditEvent) -> String {
+        let Some(id) = event.actors.first() else {
+            return self.client(event);
+        };
+        isolated(self.clients.get(id).unwrap_or(id))
     }
 
     fn place(&self, event: &AuditEvent) -> String {

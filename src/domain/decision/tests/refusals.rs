@@ -63,6 +63,10 @@ const GIVEN_ELSEWHERE: &[ReasonCode] = &[
     ReasonCode::RefreshTokenInvalid,
     ReasonCode::RefreshTokenExpired,
     ReasonCode::RefreshTokenReused,
+    // Reports of uses (tests/it/token_use.rs).
+    ReasonCode::UseTokenUnknown,
+    ReasonCode::UsesTooMany,
+    ReasonCode::UseTokenFull,
     ReasonCode::ConsentDenied,
     ReasonCode::SignInRequired,
     ReasonCode::PageRequired,

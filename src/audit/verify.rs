@@ -1,0 +1,194 @@
+//! Checks the whole trail: every checkpoint, every chain, and that they say the same.
+
+use super::chain::Chain;
+use super::signed::{CheckpointFault, Signed};
+use crate::domain::checkpoint::ReadCheckpoint;
+use crate::domain::event::ChainHead;
+use crate::store::{Store, StoreError};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// How often the trail is read again because somebody removed old events in order meanwhile.
+const AGAIN_AT_MOST: usize = 3;
+
+/// What is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChainFault {
+    /// Whose chain.
+    pub writer_id: String,
+    /// The place.
+    pub seq: i64,
+    /// In words.
+    pub problem: String,
+}
+
+/// How far a chain was found whole. Kept outside the database, it shows later that nothing up to here was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckedChain {
+    /// Whose chain.
+    pub writer_id: String,
+    /// The last whole event; 0 if there is none.
+    pub seq: i64,
+    /// Its hash, in hex.
+    pub hash: String,
+}
+
+/// Where events of a chain were removed in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PrunedChain {
+    /// Whose chain.
+    pub writer_id: String,
+    /// The last event that was removed.
+    pub seq: i64,
+    /// Its hash, in hex; the next event names it.
+    pub hash: String,
+    /// The checkpoint that signed it.
+    pub checkpoint: i64,
+    /// How many events up to there are not removed yet.
+    pub left: u64,
+}
+
+/// The newest checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewestCheckpoint {
+    /// Its number.
+    pub number: i64,
+    /// Its hash, in hex.
+    pub hash: String,
+    /// When it was made, Unix seconds.
+    pub made_at: i64,
+    /// The thumbprint of the key that signed it.
+    pub kid: String,
+}
+
+/// The result of a check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ChainReport {
+    /// How many events were read.
+    pub events: u64,
+    /// How many of them a checkpoint signed.
+    pub signed_events: u64,
+    /// How many checkpoints there are.
+    pub checkpoints: u64,
+    /// The newest one.
+    pub newest_checkpoint: Option<NewestCheckpoint>,
+    /// How many checkpoints were compared with a copy that was kept outside.
+    pub compared: u64,
+    /// The keys that signed and for which nobody but the database vouches, by thumbprint.
+    pub unvouched_keys: Vec<String>,
+    /// Every chain.
+    pub chains: Vec<CheckedChain>,
+    /// Where events were removed in order.
+    pub pruned: Vec<PrunedChain>,
+    /// What is wrong with chains; the first fault of each.
+    pub faults: Vec<ChainFault>,
+    /// What is wrong with checkpoints.
+    pub checkpoint_faults: Vec<CheckpointFault>,
+}
+
+impl ChainReport {
+    /// True if nothing is wrong.
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_empty() && self.checkpoint_faults.is_empty()
+    }
+}
+
+/// Reads every checkpoint and every chain from its first event. Servers may go on writing meanwhile. `outside` are the
+/// checkpoints that were kept elsewhere, by number.
+pub async fn verify(
+    store: &Store,
+    reader: &dyn ReadCheckpoint,
+    outside: &BTreeMap<i64, String>,
+) -> Result<ChainReport, StoreError> {
+    let mut tries = 0;
+    loop {
+        let signed = Signed::read(store, reader, outside).await?;
+        let report = check(store, &signed).await?;
+        tries += 1;
+        if report.is_whole() || tries == AGAIN_AT_MOST {
+            return Ok(report);
+        }
+        // Events that were removed in order while they were read look like missing ones.
+        let newest = store.newest_checkpoint().await?;
+        let newest = newest.and_then(|stored| reader.read(&stored.jws).ok());
+        if newest.is_none_or(|newest| newest.checkpoint.pruned <= signed.standing.pruned) {
+            return Ok(report);
+        }
+    }
+}
+
+async fn check(store: &Store, signed: &Signed) -> Result<ChainReport, StoreError> {
+    let standing = &signed.standing;
+    let mut report = ChainReport {
+        checkpoints: signed.count,
+        newest_checkpoint: signed.newest_kid.as_ref().map(|kid| NewestCheckpoint {
+            number: standing.number,
+            hash: standing.previous(),
+            made_at: standing.made_at,
+            kid: kid.clone(),
+        }),
+        compared: signed.compared,
+        unvouched_keys: signed.unvouched.iter().cloned().collect(),
+        checkpoint_faults: signed.faults.clone(),
+        ..ChainReport::default()
+    };
+    let mut heads: BTreeMap<String, Option<ChainHead>> = BTreeMap::new();
+    for writer_id in store.chains_without_head().await? {
+        heads.insert(writer_id, None);
+    }
+    for writer_id in signed.writers() {
+        heads.insert(writer_id.to_owned(), None);
+    }
+    for head in store.chain_heads().await? {
+        heads.insert(head.writer_id.clone(), Some(head));
+    }
+    let mut left = BTreeMap::new();
+    for (writer_id, head) in heads {
+        let mut chain = Chain::new(&writer_id, signed.expected(&writer_id, head.clone()));
+        if let Some(problem) = first_fault(store, &mut chain, head.as_ref()).await? {
+            let seq = chain.last.seq.saturating_add(1);
+            report.faults.push(ChainFault { writer_id: writer_id.clone(), seq, problem });
+        }
+        report.events = report.events.saturating_add(chain.events);
+        report.signed_events = report.signed_events.saturating_add(chain.signed);
+        left.insert(writer_id, chain.before_cut);
+        let ChainHead { writer_id, seq, hash } = chain.last;
+        report.chains.push(CheckedChain { writer_id, seq, hash });
+    }
+    report.pruned = signed
+        .cuts()
+        .map(|cut| PrunedChain {
+            writer_id: cut.segment.writer.clone(),
+            seq: cut.segment.last,
+            hash: cut.segment.hash.clone(),
+            checkpoint: cut.checkpoint,
+            left: left.get(&cut.segment.writer).copied().unwrap_or_default(),
+        })
+        .collect();
+    Ok(report)
+}
+
+async fn first_fault(store: &Store, chain: &mut Chain, head: Option<&ChainHead>) -> Result<Option<String>, StoreError> {
+    if let Some(problem) = chain.first_fault(store, i64::MAX).await? {
+        return Ok(Some(problem));
+    }
+    if let Some(problem) = chain.unread() {
+        return Ok(Some(problem));
+    }
+    // The head was read before the events, so events behind it may be new ones, but it must not be ahead of them.
+    if let Some(head) = head
+        && chain.last.seq < head.seq
+    {
+        return Ok(Some(format!("missing: no event follows, but the chain has {}", head.seq)));
+    }
+    let now = store.chain_head(&chain.last.writer_id).await?;
+    let Some(now) = now else {
+        return Ok(Some("the head of the chain was removed".to_owned()));
+    };
+    if now.seq < chain.last.seq {
+        return Ok(Some(format!("the head of the chain was set back to event {}", now.seq)));
+    }
+    // A chain of whose events none is left has nothing else to be compared with.
+    let is_other = now.seq == chain.last.seq && now.hash != chain.last.hash;
+    Ok(is_other.then(|| format!("the head of the chain says {}, its last event has {}", now.hash, chain.last.hash)))
+}
