@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test install lint test-rust test-e2e attack chaos fuzz bench bench-growth bench-profile bench-audit test-bench check fmt
+.PHONY: help demo test install lint test-rust test-verify test-e2e attack chaos fuzz bench bench-growth bench-profile bench-audit test-bench check fmt
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
@@ -16,7 +16,7 @@ help: ## List the targets.
 demo: ## Run the three-party story on loopback; ARGS=--exit ends afterwards.
 	cargo run --locked --quiet -- demo $(ARGS)
 
-test: install $(if $(CI),lint) test-rust test-e2e test-bench ## Install what the tests need, and run all of them; in CI after lint.
+test: install $(if $(CI),lint) test-rust test-verify test-e2e test-bench ## Install what the tests need, and run all of them; in CI after lint.
 
 install: ## Install what the build and the tests need, where it is missing.
 	tests/install.sh
@@ -28,6 +28,13 @@ lint: ## Formatting and clippy, as CI demands them.
 test-rust: ## The Rust tests; ARGS is a filter.
 	cargo test --locked --no-run
 	$(and $(LIMIT),$(LIMIT) 900) cargo test --locked $(ARGS)
+
+VERIFY_ALONE := --locked --no-default-features --features verify-http,verify-axum,verify-testing
+
+test-verify: ## What a Rust backend builds to verify tokens: without the server, and with its least features.
+	cargo check --locked --no-default-features --features verify
+	cargo test $(VERIFY_ALONE) --lib --test verify_alone --no-run
+	$(and $(LIMIT),$(LIMIT) 300) cargo test $(VERIFY_ALONE) --lib --test verify_alone
 
 test-e2e: ## A real identity provider, real clients and a real backend against the built binary.
 	cargo build --locked

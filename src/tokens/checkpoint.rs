@@ -2,7 +2,7 @@
 
 use super::jose;
 use super::json::plain_object;
-use super::jwk::{Found, KeySet, thumbprint};
+use super::jwk::{self, Found, KeySet, thumbprint};
 use super::seal;
 use super::signing_keys::{KeyProblem, SigningKeys};
 use crate::domain::checkpoint::{Checkpoint, ReadCheckpoint, SignedCheckpoint};
@@ -92,7 +92,7 @@ impl EvidenceKeys {
             // The name that a key has of itself, and no other.
             let kid = thumbprint(&jwk)?;
             jwk.insert("kid".to_owned(), json!(kid));
-            let key = Arc::new(KeySet::read(&json!({"keys": [jwk]}))?);
+            let key = Arc::new(jwk::read(&json!({"keys": [jwk]}))?);
             self.known.entry(kid).or_insert(Known { jwk, key, vouched, signs });
             Ok(())
         });

@@ -4,7 +4,7 @@
 //! its time, makes a request wait for a fetch, and then all of them wait for the same one.
 
 pub use super::jwk::VerificationKey;
-use super::jwk::{Found, KeySet};
+use super::jwk::{self, Found, KeySet};
 use crate::config::is_loopback;
 use crate::domain::client::Client;
 use crate::domain::identity_provider::{IdentityProvider, VerificationAlgorithm};
@@ -238,7 +238,7 @@ impl Source {
         let mut keys = None;
         // Keys in the registration itself never change and need no fetch.
         if let Location::Inline(jwks) = &location {
-            match KeySet::read(jwks) {
+            match jwk::read(jwks) {
                 Ok(set) => keys = Some(Arc::new(set)),
                 Err(problem) => state.last_error = Some(problem),
             }
@@ -421,7 +421,7 @@ impl Source {
         let document = fetcher.get_json(&url, allow_private).await?;
         let jwks = serde_json::from_slice(&document.body)
             .map_err(|problem| FetchError::Failed(format!("{url} is not JSON: {problem}")))?;
-        let keys = KeySet::read(&jwks).map_err(|problem| FetchError::Failed(format!("{url}: {problem}")))?;
+        let keys = jwk::read(&jwks).map_err(|problem| FetchError::Failed(format!("{url}: {problem}")))?;
         Ok((keys, document))
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::domain::identity_provider::VerificationAlgorithm;
 use crate::domain::resource::SigningAlgorithm;
+use crate::verify::jwk::Verifies;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
@@ -13,6 +14,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, UnparsedPublicKey,
 };
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 /// The first byte of an uncompressed point (SEC 1 §2.3.3).
@@ -25,11 +27,15 @@ pub(super) enum Verifying {
 }
 
 impl Verifying {
-    /// For a public JWK and one algorithm.
+    /// For the members that make a public key, and one algorithm.
     ///
     /// # Errors
     /// The key is not one of the algorithm's; a point off the curve is none.
-    pub(super) fn from_jwk(jwk: &Jwk, algorithm: VerificationAlgorithm) -> Result<Self, String> {
+    pub(super) fn from_parameters(jwk: &Map<String, Value>, algorithm: VerificationAlgorithm) -> Result<Self, String> {
+        Self::from_jwk(&Jwk::from_map(jwk.clone()).map_err(|problem| problem.to_string())?, algorithm)
+    }
+
+    fn from_jwk(jwk: &Jwk, algorithm: VerificationAlgorithm) -> Result<Self, String> {
         // ring looks at a point only when it verifies, so josekit reads these keys too.
         let josekit: Result<Box<dyn JwsVerifier>, _> = match algorithm {
             VerificationAlgorithm::RS256 => RS256.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
@@ -49,9 +55,10 @@ impl Verifying {
             }
         })
     }
+}
 
-    /// True if the signature is right.
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+impl Verifies for Verifying {
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Ring(key) => key.verify(message, signature).is_ok(),
             Self::Josekit(verifier) => verifier.verify(message, signature).is_ok(),

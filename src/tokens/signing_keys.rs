@@ -1,6 +1,6 @@
 //! Our own keys: make, open, choose, publish, rotate.
 
-use super::jwk::{self, KeySet, VerificationKey};
+use super::jwk::{self, VerificationKey};
 use super::signature::Signing;
 use super::{jose, seal};
 use crate::domain::identity_provider::VerificationAlgorithm;
@@ -65,7 +65,7 @@ impl LocalSigner {
         let public = jwk::public_entry(jwk.as_ref(), algorithm.as_str()).map_err(KeyProblem)?;
         let signing = Signing::from_jwk(&jwk, algorithm).map_err(KeyProblem)?;
         let kid = public.get("kid").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let set = KeySet::read(&json!({"keys": [public]})).map_err(KeyProblem)?;
+        let set = jwk::read(&json!({"keys": [public]})).map_err(KeyProblem)?;
         let jwk::Found::Key(verifier) = set.find(Some(&kid), verification(algorithm)) else {
             return Err(KeyProblem(format!("key {kid} cannot verify what it signs: {}", set.skipped.join("; "))));
         };

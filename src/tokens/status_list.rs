@@ -5,10 +5,8 @@ use crate::domain::resource::SigningAlgorithm;
 use crate::domain::token_status::{ENTRIES_PER_LIST, TokenStatus, list_uri};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use miniz_oxide::deflate::compress_to_vec_zlib;
 use serde_json::json;
-use std::io::Write;
 
 /// The header `typ` of a status list (section 5.1).
 pub const STATUS_LIST_TYP: &str = "statuslist+jwt";
@@ -20,6 +18,9 @@ const BYTES: usize = {
     assert!(ENTRIES_PER_LIST % 4 == 0 && ENTRIES_PER_LIST > 0);
     16_384
 };
+
+/// The smallest result: a list is made every few seconds at most.
+const BEST: u8 = 9;
 
 /// The statuses of one list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +63,7 @@ impl Statuses {
         let key = keys
             .signer(algorithm, now)
             .ok_or_else(|| KeyProblem(format!("there is no {} key that signs yet", algorithm.as_str())))?;
-        let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
-        let lst = zlib.write_all(&self.0).and_then(|()| zlib.finish());
-        let lst = lst.map_err(|problem| KeyProblem(problem.to_string()))?;
+        let lst = compress_to_vec_zlib(&self.0, BEST);
         let claims = json!({
             "sub": list_uri(issuer, list),
             "iss": issuer,

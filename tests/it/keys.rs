@@ -361,10 +361,10 @@ async fn document_server() -> String {
     let router = Router::new()
         .route("/json", get(|| async { ([(header::CONTENT_TYPE, "application/json")], "{}") }))
         .route("/html", get(|| async { ([(header::CONTENT_TYPE, "text/html")], "<p>secret</p>") }))
-        .route("/redirect", get(|| async { (axum::http::StatusCode::FOUND, [(header::LOCATION, "/json")]) }))
+        .route("/redirect", get(|| async { (http::StatusCode::FOUND, [(header::LOCATION, "/json")]) }))
         .route(
             "/created",
-            get(|| async { (axum::http::StatusCode::CREATED, [(header::CONTENT_TYPE, "application/json")], "{}") }),
+            get(|| async { (http::StatusCode::CREATED, [(header::CONTENT_TYPE, "application/json")], "{}") }),
         )
         .route("/never", get(std::future::pending::<&'static str>));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -56,4 +56,6 @@ mod token_use;
 mod twin;
 mod unanswered;
 mod vectors;
+mod verifier;
+mod verifier_live;
 mod verify;

@@ -17,7 +17,6 @@ use procura::domain::consent::Consent;
 use procura::domain::decision::ReasonCode;
 use procura::store::ProviderLogout;
 use serde_json::{Value, json};
-use std::io::Read;
 use std::time::{Duration, Instant};
 
 const RECORDS: (&str, &str) = ("resource", "https://records.example.com/api");
@@ -98,8 +97,7 @@ impl<'a> Listed<'a> {
 fn status_at(list: &Value, place: usize) -> u8 {
     assert_eq!(list["status_list"]["bits"], 2);
     let zlib = URL_SAFE_NO_PAD.decode(list["status_list"]["lst"].as_str().unwrap()).unwrap();
-    let mut bytes = Vec::new();
-    flate2::read::ZlibDecoder::new(zlib.as_slice()).read_to_end(&mut bytes).unwrap();
+    let bytes = miniz_oxide::inflate::decompress_to_vec_zlib(&zlib).unwrap();
     (bytes[place / 4] >> (place % 4 * 2)) & 0b11
 }
 

@@ -33,7 +33,7 @@ fn path() -> PathBuf {
 }
 
 /// The vectors of the file, for other tests too.
-fn stored() -> Value {
+pub(crate) fn stored() -> Value {
     let text = std::fs::read_to_string(path()).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_else(|_| json!({ "vectors": [] }))
 }

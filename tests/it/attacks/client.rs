@@ -42,7 +42,7 @@ mod a19_an_assertion_sent_fifty_times_at_once {
             at_once.spawn(async move {
                 let form = [OWN_TOKEN, ("client_assertion_type", JWT_BEARER), ("client_assertion", &token)];
                 let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-                let request = axum::http::Request::post("/token")
+                let request = http::Request::post("/token")
                     .header("content-type", "application/x-www-form-urlencoded")
                     .body(axum::body::Body::from(body));
                 let response = router.oneshot(request.unwrap()).await.unwrap();
@@ -203,7 +203,7 @@ async fn a60_guessing_is_slowed_down_and_counted() {
         let events = world.server.app.store.events_of_request(answer.request_id()).await.unwrap();
         assert_eq!(events, [], "what is slowed down can't fill the disk");
     }
-    let request = axum::http::Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
+    let request = http::Request::get("/metrics").body(axum::body::Body::empty()).unwrap();
     let body = admin_router(&world.server.app).oneshot(request).await.unwrap().into_body();
     let metrics = String::from_utf8(axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
     let all = r#"procura_client_auth_failures_total{method="client_secret_basic",reason="client_secret_wrong"} 10"#;

@@ -3,18 +3,37 @@
 use super::keys::Keys;
 use super::recipes::{self, Stock, Vector};
 use super::{AUDIENCE, ISSUER, NOW, stored};
+use crate::issuer::claims_of;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use procura::clock::Clock;
 use procura::tokens::offline::OfflineVerifier;
+use procura::verify::{Document, Fetch, FetchProblem, FetchRequest, Fetched, Fetching, Reason, Verifier};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Every check that `procura inspect` and the offline verifier make.
-const CHECKS: [&str; 13] =
-    ["form", "typ", "alg", "signature", "iss", "aud", "exp", "iat", "sub", "client_id", "jti", "act", "scope"];
+/// Every check there is, here and in `procura inspect`.
+const CHECKS: [&str; 15] = [
+    "form",
+    "typ",
+    "alg",
+    "signature",
+    "iss",
+    "aud",
+    "exp",
+    "iat",
+    "sub",
+    "client_id",
+    "jti",
+    "act",
+    "scope",
+    "cnf",
+    "status",
+];
 
 #[test]
 fn our_offline_verifier_judges_as_the_file_says() {
+    Keys::read();
     let file = stored();
     let verifier = OfflineVerifier::new(ISSUER, AUDIENCE, &file["jwks"].to_string()).unwrap();
     let mut refused_by = BTreeSet::new();
@@ -37,8 +56,53 @@ fn our_offline_verifier_judges_as_the_file_says() {
             }
         }
     }
-    let every = CHECKS.into_iter().chain(["cnf"]).map(str::to_owned).collect();
+    let every = CHECKS.map(str::to_owned).into();
     assert_eq!(refused_by, every, "each check refuses some vector");
+}
+
+/// Our verifier for backends, which stops at the first check that fails, with other code for signatures.
+#[tokio::test]
+async fn our_verifier_judges_as_the_file_says() {
+    let file = stored();
+    let builder =
+        || Verifier::builder(ISSUER, AUDIENCE).clock(Clock::set_to(NOW)).fetch(OnlyKeys(file["jwks"].to_string()));
+    let users_only = builder().build().unwrap();
+    let also_clients = builder().accept_clients_own_tokens().build().unwrap();
+    let mut refused_by = BTreeSet::new();
+    for vector in file["vectors"].as_array().unwrap() {
+        let token = vector["token"].as_str().unwrap();
+        let (name, is_delegated) = (&vector["name"], vector["delegated"] == true);
+        for (verifier, takes_clients) in [(&users_only, false), (&also_clients, true)] {
+            let is_client_refused = vector["accept"] == true && !is_delegated && !takes_clients;
+            match verifier.verify(token).await {
+                Ok(caller) => {
+                    assert!(vector["accept"] == true && !is_client_refused, "{name} is not served");
+                    assert_eq!(caller.is_delegated(), is_delegated, "{name}");
+                    let outermost = claims_of(token)["act"]["sub"].as_str().map(str::to_owned);
+                    assert_eq!(caller.agent.map(|agent| agent.sub), outermost, "{name}");
+                }
+                Err(refused) => {
+                    let Reason::InvalidToken { check, .. } = refused.reason() else { panic!("{name}: {refused}") };
+                    let expected = if is_client_refused { "act" } else { vector["check"].as_str().unwrap_or("none") };
+                    assert_eq!(*check, expected, "{name}: {refused}");
+                    refused_by.insert(*check);
+                }
+            }
+        }
+    }
+    assert_eq!(refused_by, CHECKS.into(), "each check refuses some vector");
+}
+
+/// An issuer of which only the keys can be had.
+struct OnlyKeys(String);
+
+impl Fetch for OnlyKeys {
+    fn get<'a>(&'a self, request: FetchRequest<'a>) -> Fetching<'a> {
+        let is_keys = request.url == format!("{ISSUER}/.well-known/jwks.json");
+        let keys = Document { body: self.0.clone().into_bytes(), ..Document::default() };
+        let answer = if is_keys { Ok(Fetched::Document(keys)) } else { Err(FetchProblem("not there".to_owned())) };
+        Box::pin(std::future::ready(answer))
+    }
 }
 
 /// What a backend with `jsonwebtoken` does, set up as docs/how-to/validate-a-token.md says.
@@ -88,6 +152,7 @@ const PASSES_JSONWEBTOKEN: &[&str] = &[
     "act_within_array",
     "act_within_without_sub",
     "act_null",
+    "act_missing_for_a_user",
     "sub_missing",
     "sub_number",
     "sub_empty",
@@ -98,6 +163,13 @@ const PASSES_JSONWEBTOKEN: &[&str] = &[
     "scope_array",
     "scope_number",
     "cnf_present",
+    "status_list_elsewhere",
+    "status_list_beside_the_issuer",
+    "status_list_at_another_path",
+    "status_text",
+    "status_without_list",
+    "status_idx_negative",
+    "status_idx_text",
 ];
 
 /// Its clock cannot be set, so it gets vectors of this moment.
@@ -106,7 +178,7 @@ fn jsonwebtoken_judges_as_the_file_says() {
     let keys = Keys::read();
     let jwks: JwkSet = serde_json::from_value(keys.jwks()).unwrap();
     let mut passes = Vec::new();
-    for vector in recipes::vectors(&keys, procura::clock::Clock::System.now()) {
+    for vector in recipes::vectors(&keys, Clock::System.now()) {
         let accepts = jsonwebtoken_accepts(&jwks, &vector);
         match (vector.check, vector.stock) {
             (None, _) => assert!(accepts, "{} is good", vector.name),

@@ -5,8 +5,10 @@ use josekit::jwk::alg::rsa::RsaKeyPair;
 use josekit::jwk::{Jwk, KeyPair};
 use josekit::jws::{ES256, EdDSA, JwsSigner, JwsVerifier, PS256, RS256};
 use procura::tokens::jwk::thumbprint;
+use procura::tokens::offline::OfflineVerifier;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// One key pair, as a private JWK.
 pub(super) struct Key {
@@ -28,8 +30,24 @@ pub(super) struct Keys {
     pub(super) attacker: Key,
 }
 
+/// OpenSSL 3.0 sometimes fails to decode a key while another thread uses it for the first time. So its first use here, a
+/// key of each kind read and used, is one thread's.
+static OPENSSL_IS_AWAKE: LazyLock<()> = LazyLock::new(|| {
+    let keys = Keys::parse();
+    for key in keys.published() {
+        key.sign("input");
+        key.verifier(key.algorithm).verify(b"input", b"no signature").unwrap_err();
+    }
+    OfflineVerifier::new("https://issuer.example", "audience", &keys.jwks().to_string()).unwrap();
+});
+
 impl Keys {
     pub(super) fn read() -> Self {
+        LazyLock::force(&OPENSSL_IS_AWAKE);
+        Self::parse()
+    }
+
+    fn parse() -> Self {
         let file: Value = serde_json::from_str(include_str!("keys.json")).unwrap();
         let key = |name: &str, algorithm: &'static str| {
             let members = file[name].as_object().unwrap().clone();

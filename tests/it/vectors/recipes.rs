@@ -66,6 +66,7 @@ pub(super) fn vectors(keys: &Keys, now: i64) -> Vec<Vector> {
     book.signatures();
     book.actors();
     book.names_and_scope();
+    book.statuses();
     book.vectors
 }
 
@@ -314,7 +315,7 @@ impl Book<'_> {
         }
         for (name, why, check, alg) in [
             ("alg_of_another_kind_of_key", "an EC key verifies no RSA signature", "signature", "RS256"),
-            ("alg_es384_by_a_p256_key", "a P-256 key verifies no ES384", "signature", "ES384"),
+            ("alg_es384", "an algorithm that ours are never signed with", "alg", "ES384"),
             ("alg_unknown", "nobody has it", "alg", "ES257"),
         ] {
             let token = self.under(json!({ "alg": alg }));
@@ -504,6 +505,8 @@ impl Book<'_> {
         let null = twice(&with(self.claims(), json!({"act": null})).to_string(), r#""act":null"#);
         let token = self.with_text(&null);
         self.refused_here("act_null", "act", "not an object (A39)", token);
+        let token = self.claiming(json!({"act": null}));
+        self.refused_here("act_missing_for_a_user", "act", "for Alice, and nobody answers for it (A41, A76)", token);
     }
 
     fn names_and_scope(&mut self) {
@@ -521,6 +524,34 @@ impl Book<'_> {
         ] {
             let token = self.claiming(change);
             self.refused_here(name, check, why, token);
+        }
+    }
+
+    fn statuses(&mut self) {
+        let list = |uri: &str| json!({"status_list": {"idx": 7, "uri": uri}});
+        for (name, why, status) in [
+            ("status_list_elsewhere", "a list of somebody else says nothing", list("https://evil.example/status/1")),
+            (
+                "status_list_beside_the_issuer",
+                "the issuer is only how it begins",
+                list(&format!("{ISSUER}.evil.example/status/1")),
+            ),
+            ("status_list_at_another_path", "not one of its lists", list(&format!("{ISSUER}/status/../token"))),
+            ("status_text", "not an object", json!("valid")),
+            ("status_without_list", "no list is named", json!({})),
+            (
+                "status_idx_negative",
+                "no number in a list",
+                json!({"status_list": {"idx": -1, "uri": format!("{ISSUER}/status/1")}}),
+            ),
+            (
+                "status_idx_text",
+                "no number in a list",
+                json!({"status_list": {"idx": "7", "uri": format!("{ISSUER}/status/1")}}),
+            ),
+        ] {
+            let token = self.claiming(json!({ "status": status }));
+            self.refused_here(name, "status", why, token);
         }
     }
 }

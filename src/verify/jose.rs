@@ -76,9 +76,11 @@ pub enum JoseProblem {
 /// # Errors
 /// [`JoseProblem`]; no message holds a part of the token.
 pub fn parse(token: &str) -> Result<Unverified, JoseProblem> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err(JoseProblem::TooLarge);
-    }
+    if token.len() > MAX_TOKEN_BYTES { Err(JoseProblem::TooLarge) } else { parse_of_any_size(token) }
+}
+
+/// As [`parse`], for what may be larger than a token and was bounded before.
+pub(crate) fn parse_of_any_size(token: &str) -> Result<Unverified, JoseProblem> {
     if token.trim_start().starts_with('{') {
         return Err(JoseProblem::Malformed("JSON serialization; only compact serialization is read".to_owned()));
     }

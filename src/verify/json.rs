@@ -15,7 +15,7 @@ const MAX_ACT_DEPTH: usize = ActChain::MAX_DEPTH + 1;
 
 /// Why a text is not a JSON object that we read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum JsonProblem {
+pub(crate) enum JsonProblem {
     /// More `act` in `act` than any chain may have.
     ChainTooDeep,
     /// In words, without any value of the text.
@@ -23,7 +23,7 @@ pub(super) enum JsonProblem {
 }
 
 /// Reads one JSON object and nothing after it.
-pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, JsonProblem> {
+pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, JsonProblem> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonProblem::Malformed("is not UTF-8".to_owned()))?;
     let chain_too_deep = Cell::new(false);
     let mut input = serde_json::Deserializer::from_str(text);

@@ -8,18 +8,18 @@ const LATEST: f64 = 253_402_300_799.0;
 
 /// The claims of one token. Every problem is a sentence that names the claim and holds no value.
 #[derive(Clone, Copy)]
-pub(super) struct Claims<'a>(pub(super) &'a Map<String, Value>);
+pub(crate) struct Claims<'a>(pub(crate) &'a Map<String, Value>);
 
 impl<'a> Claims<'a> {
-    pub(super) fn has(self, name: &str) -> bool {
+    pub(crate) fn has(self, name: &str) -> bool {
         self.0.contains_key(name)
     }
 
-    pub(super) fn value(self, name: &str) -> Option<&'a Value> {
+    pub(crate) fn value(self, name: &str) -> Option<&'a Value> {
         self.0.get(name)
     }
 
-    pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, String> {
+    pub(crate) fn text(self, name: &str) -> Result<Option<&'a str>, String> {
         match self.0.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -27,16 +27,17 @@ impl<'a> Claims<'a> {
         }
     }
 
-    pub(super) fn owned_text(self, name: &str) -> Result<Option<String>, String> {
+    #[cfg(feature = "server")]
+    pub(crate) fn owned_text(self, name: &str) -> Result<Option<String>, String> {
         Ok(self.text(name)?.map(str::to_owned))
     }
 
-    pub(super) fn required_text(self, name: &str) -> Result<&'a str, String> {
+    pub(crate) fn required_text(self, name: &str) -> Result<&'a str, String> {
         self.text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is missing"))
     }
 
     /// A NumericDate in whole seconds (RFC 7519 §2). Fractions are allowed and cut off.
-    pub(super) fn time(self, name: &str) -> Result<Option<i64>, String> {
+    pub(crate) fn time(self, name: &str) -> Result<Option<i64>, String> {
         let Some(value) = self.0.get(name) else { return Ok(None) };
         let Value::Number(number) = value else { return Err(format!("{name} is not a number")) };
         let seconds = number.as_f64().filter(|seconds| (0.0..=LATEST).contains(seconds));
@@ -46,20 +47,20 @@ impl<'a> Claims<'a> {
     }
 
     /// `aud`: one text or several (RFC 7519 §4.1.3). Required everywhere (rule JW-09).
-    pub(super) fn audiences(self) -> Result<Vec<String>, String> {
+    pub(crate) fn audiences(self) -> Result<Vec<String>, String> {
         let audiences = self.texts("aud", true)?;
         if audiences.is_empty() { Err("aud is missing".to_owned()) } else { Ok(audiences) }
     }
 
     /// An array of texts; also one text, where the claim may be either. Absent is empty.
-    pub(super) fn texts(self, name: &str, may_be_one: bool) -> Result<Vec<String>, String> {
+    pub(crate) fn texts(self, name: &str, may_be_one: bool) -> Result<Vec<String>, String> {
         self.0.get(name).map_or(Ok(Vec::new()), |value| texts_of(name, value, may_be_one))
     }
 
     /// `scope` as one text (RFC 8693 §4.2), or `scp` as providers write it: a text, or an array.
     ///
     /// What cannot be a scope here is left out: a subject token without it can only give less.
-    pub(super) fn scopes(self) -> Result<Option<ScopeSet>, String> {
+    pub(crate) fn scopes(self) -> Result<Option<ScopeSet>, String> {
         let words = if let Some(scope) = self.text("scope")? {
             vec![scope.to_owned()]
         } else if self.has("scp") {
@@ -73,7 +74,7 @@ impl<'a> Claims<'a> {
 }
 
 /// An array of texts, or one text if it may be one.
-pub(super) fn texts_of(name: &str, value: &Value, may_be_one: bool) -> Result<Vec<String>, String> {
+pub(crate) fn texts_of(name: &str, value: &Value, may_be_one: bool) -> Result<Vec<String>, String> {
     match value {
         Value::String(text) if may_be_one => Ok(vec![text.clone()]),
         Value::Array(items) => items
