@@ -36,8 +36,9 @@ test-verify: ## What a Rust backend builds to verify tokens: without the server,
 	cargo test $(VERIFY_ALONE) --lib --test verify_alone --no-run
 	$(and $(LIMIT),$(LIMIT) 300) cargo test $(VERIFY_ALONE) --lib --test verify_alone
 
-test-e2e: ## A real identity provider, real clients and a real backend against the built binary.
+test-e2e: ## A real identity provider, real clients and real backends against the built binary.
 	cargo build --locked
+	cargo build --locked --example axum-backend
 	tests/e2e/run.sh
 
 # One core for all, a debug build, a few requests: whether they work, not how fast. They need Linux.

@@ -1,5 +1,10 @@
 //! `verify` as a backend has it: built without the server, tried with nothing but the test kit.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy takes only the bodies of #[test] functions for tests, not their helpers"
+)]
+
 use procura::verify::testing::TestIssuer;
 use procura::verify::{Caller, CallerExt, Reason, Verifier};
 use std::convert::Infallible;

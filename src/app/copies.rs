@@ -33,7 +33,7 @@ pub(super) struct Copies {
 /// One of the two.
 #[derive(Debug)]
 struct Place<T> {
-    place: T,
+    at: T,
     /// The last checkpoint that is there; none as long as that is not known.
     last: Option<i64>,
     /// Failures in a row, and how many looks to wait.
@@ -42,8 +42,8 @@ struct Place<T> {
 }
 
 impl<T> Place<T> {
-    fn new(place: T) -> Self {
-        Self { place, last: None, failures: 0, wait: 0 }
+    fn new(at: T) -> Self {
+        Self { at, last: None, failures: 0, wait: 0 }
     }
 
     /// False while it is too soon after a failure.
@@ -96,7 +96,7 @@ impl Copies {
 
 /// What is behind the last line of the file; everything if there is no file.
 async fn to_file(app: &App, file: &mut Place<PathBuf>) -> Result<u64, String> {
-    let path = file.place.clone();
+    let path = file.at.clone();
     let cannot = |problem: std::io::Error| format!("{}: {problem}", path.display());
     let mut last = match file.last {
         Some(last) => last,
@@ -170,7 +170,7 @@ async fn to_url(app: &App, url: &mut Place<Url>, fetcher: &Fetcher) -> Result<u6
             return Ok(count);
         }
         for (number, line) in lines {
-            fetcher.post_json(&url.place, line.into_bytes()).await.map_err(|problem| problem.to_string())?;
+            fetcher.post_json(&url.at, line.into_bytes()).await.map_err(|problem| problem.to_string())?;
             last = number;
             url.last = Some(last);
             count = count.saturating_add(1);

@@ -9,6 +9,7 @@ use crate::secrets::random_id;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 
 /// How many events go in one transaction: few enough that no writer waits long.
 const BATCH: i64 = 500;
@@ -101,13 +102,15 @@ impl Notary<'_> {
             self.store.change(&[], event(&pruned, before, by, now_ms), now).await?;
             self.make(now, Some(pruned.checkpoint)).await?;
         }
+        let mut pause = tokio::time::interval(PAUSE);
+        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for cut in &pruned.chains {
             loop {
+                pause.tick().await;
                 let removed = self.store.remove_events_up_to(&cut.writer_id, cut.seq, BATCH).await?;
                 if removed < BATCH.unsigned_abs() {
                     break;
                 }
-                tokio::time::sleep(PAUSE).await;
             }
         }
         Ok(pruned)

@@ -54,7 +54,9 @@ impl Signed {
             // just now.
             let orphans = store.list_segments(after, i64::MAX).await?;
             if orphans.is_empty() || store.list_checkpoints(after, 1).await?.is_empty() {
-                orphans.into_iter().for_each(|orphan| reading.orphan(&orphan));
+                for orphan in &orphans {
+                    reading.orphan(orphan);
+                }
                 break;
             }
         }
@@ -114,7 +116,9 @@ impl Reading<'_> {
             let copies = copies_of.remove(&stored.number).unwrap_or_default();
             self.one(stored, copies);
         }
-        copies_of.values().flatten().for_each(|orphan| self.orphan(orphan));
+        for orphan in copies_of.values().flatten() {
+            self.orphan(orphan);
+        }
     }
 
     /// A copy from a checkpoint that is not there.

@@ -140,12 +140,17 @@ fn about<'a>(change: &'a Change, consents: &'a [Consent]) -> About<'a> {
     let of = |id: &str| consents.iter().find(|consent| consent.id == id).map(About::consent).unwrap_or_default();
     match change {
         Change::PutClient(client, _) => About { client: Some(&client.id), ..About::default() },
-        Change::RemoveClient(id) | Change::SuspendClient(id) | Change::ResumeClient(id) => {
+        Change::RemoveClient(id)
+        | Change::SuspendClient(id)
+        | Change::ResumeClient(id)
+        | Change::RevokeAll { target: RevocationTarget::Client(id), .. } => {
             About { client: Some(id), ..About::default() }
         }
         Change::AddSecret(secret) => About { client: Some(&secret.client), ..About::default() },
         Change::PutResource(resource) => About { resource: Some(&resource.id), ..About::default() },
-        Change::RemoveResource(id) => About { resource: Some(id), ..About::default() },
+        Change::RemoveResource(id) | Change::RevokeAll { target: RevocationTarget::Resource(id), .. } => {
+            About { resource: Some(id), ..About::default() }
+        }
         Change::SuspendUser(id) => About { user: Some(id), reason: Some("user_suspended"), ..About::default() },
         Change::ResumeUser(id) => About { user: Some(id), reason: Some("user_resumed"), ..About::default() },
         Change::GrantConsent(consent) => {
@@ -159,12 +164,6 @@ fn about<'a>(change: &'a Change, consents: &'a [Consent]) -> About<'a> {
         | Change::ResumeConsent(id) => of(id),
         Change::RevokeAll { target: RevocationTarget::User(id), .. } => {
             About { user: Some(id), reason: Some("everything_revoked"), ..About::default() }
-        }
-        Change::RevokeAll { target: RevocationTarget::Client(id), .. } => {
-            About { client: Some(id), ..About::default() }
-        }
-        Change::RevokeAll { target: RevocationTarget::Resource(id), .. } => {
-            About { resource: Some(id), ..About::default() }
         }
         Change::RevokeAll { target: RevocationTarget::Session { .. }, .. }
         | Change::PutIdentityProvider(_)

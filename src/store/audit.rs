@@ -27,19 +27,13 @@ const WALK_CHAIN: &str = "SELECT seq, prev_hash, hash, body,
     FROM audit_event WHERE writer_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
 
 /// The same as one text, since handing over a row costs more than reading it: each number ends with a comma, each text
-/// begins with its length in bytes and a colon, and a hyphen stands for nothing.
-const WALK_CHAIN_AS_TEXT: &str = "SELECT string_agg(seq || ',' || at_ms || ','
-    || octet_length(prev_hash) || ':' || prev_hash
-    || octet_length(hash) || ':' || hash
-    || octet_length(request_id) || ':' || request_id
-    || octet_length(outcome) || ':' || outcome
-    || octet_length(reason) || ':' || reason
-    || COALESCE(octet_length(subject) || ':' || subject, '-')
-    || COALESCE(octet_length(client) || ':' || client, '-')
-    || COALESCE(octet_length(resource) || ':' || resource, '-')
-    || COALESCE(octet_length(jti) || ':' || jti, '-')
-    || COALESCE(octet_length(txn) || ':' || txn, '-')
-    || octet_length(body) || ':' || body, '')
+/// begins with its length in bytes and a colon, and without a length it is nothing.
+const WALK_CHAIN_AS_TEXT: &str = "SELECT string_agg(
+        format('%s,%s,%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:', seq, at_ms,
+        octet_length(prev_hash), prev_hash, octet_length(hash), hash, octet_length(request_id), request_id,
+        octet_length(outcome), outcome, octet_length(reason), reason, octet_length(subject), subject,
+        octet_length(client), client, octet_length(resource), resource, octet_length(jti), jti, octet_length(txn), txn,
+        octet_length(body)) || body, '')
     FROM (SELECT seq, prev_hash, hash, body, at_ms, request_id, outcome, reason, subject, client, resource, jti, txn
         FROM audit_event WHERE writer_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3) AS page";
 
@@ -108,10 +102,12 @@ impl Store {
         let text: Result<Option<String>, StoreError> = on_db!(self, read db => sqlx::query_scalar(WALK_CHAIN_AS_TEXT)
             .bind(searchable(writer_id)).bind(from_seq).bind(limit.max(0)).fetch_one(db));
         if let Ok(text) = text
-            && let Some(rows) = rows_in(text.as_deref().unwrap_or_default())
+            && let Ok(rows) = rows_in(text.as_deref().unwrap_or_default())
         {
             let count = rows.len();
-            rows.into_iter().for_each(see);
+            for row in rows {
+                see(row);
+            }
             return Ok(count);
         }
         // Something is not of the type of its column, or the database fails: row by row it shows where.
@@ -255,40 +251,44 @@ where
     }
 }
 
-/// The rows in a text of `WALK_CHAIN_AS_TEXT`; none if it is not one of rows in order.
-fn rows_in(mut text: &str) -> Option<Vec<StoredRow<'_>>> {
+/// A text that is not one of rows in order.
+#[derive(Debug, PartialEq, Eq)]
+struct NoRows;
+
+/// The rows in a text of `WALK_CHAIN_AS_TEXT`.
+fn rows_in(mut text: &str) -> Result<Vec<StoredRow<'_>>, NoRows> {
     let mut rows: Vec<StoredRow<'_>> = Vec::new();
     while !text.is_empty() {
         let (seq, at_ms) = (number(&mut text)?, number(&mut text)?);
-        let (prev_hash, hash) = (counted(&mut text)??, counted(&mut text)??);
+        let (prev_hash, hash) = (counted(&mut text)?.ok_or(NoRows)?, counted(&mut text)?.ok_or(NoRows)?);
         let mut texts = [None; 8];
         for place in &mut texts {
             *place = counted(&mut text)?;
         }
-        let body = counted(&mut text)??;
+        let body = counted(&mut text)?.ok_or(NoRows)?;
         if rows.last().is_some_and(|last| last.seq >= seq) {
-            return None;
+            return Err(NoRows);
         }
         rows.push(StoredRow { seq, prev_hash, hash, body, at_ms, texts });
     }
-    Some(rows)
+    Ok(rows)
 }
 
-fn number(text: &mut &str) -> Option<i64> {
-    let (number, rest) = text.split_once(',')?;
+fn number(text: &mut &str) -> Result<i64, NoRows> {
+    let (number, rest) = text.split_once(',').ok_or(NoRows)?;
     *text = rest;
-    number.parse().ok()
+    number.parse().map_err(|_| NoRows)
 }
 
-fn counted<'a>(text: &mut &'a str) -> Option<Option<&'a str>> {
-    if let Some(rest) = text.strip_prefix('-') {
+fn counted<'a>(text: &mut &'a str) -> Result<Option<&'a str>, NoRows> {
+    let (length, rest) = text.split_once(':').ok_or(NoRows)?;
+    if length.is_empty() {
         *text = rest;
-        return Some(None);
+        return Ok(None);
     }
-    let (length, rest) = text.split_once(':')?;
-    let (counted, rest) = rest.split_at_checked(length.parse().ok()?)?;
+    let (counted, rest) = length.parse().ok().and_then(|length| rest.split_at_checked(length)).ok_or(NoRows)?;
     *text = rest;
-    Some(Some(counted))
+    Ok(Some(counted))
 }
 
 #[cfg(test)]
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn rows_are_read_from_one_text() {
-        let row = |seq: i64, body: &str| format!("{seq},-7,1:a2:\u{e9}3:r,:0:-1:s----{}:{body}", body.len());
+        let row = |seq: i64, body: &str| format!("{seq},-7,1:a2:\u{e9}3:r,:0::1:s::::{}:{body}", body.len());
         let text = row(-1, "5:x,-") + &row(2, "\u{e9}");
         let rows = rows_in(&text).unwrap();
         assert_eq!(
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(rows[0].texts, [Some("r,:"), Some(""), None, Some("s"), None, None, None, None]);
         assert!(rows_in("").unwrap().is_empty());
         for other in ["x", "1,2,", "1,x,1:a1:b", &row(1, "a")[1..], &(row(2, "a") + &row(2, "a"))] {
-            assert!(rows_in(other).is_none(), "{other}");
+            assert_eq!(rows_in(other).map(|rows| rows.len()), Err(NoRows), "{other}");
         }
     }
 }

@@ -194,7 +194,6 @@ fn remove_client(id: &ClientId, now: i64) -> Vec<Step> {
         is_a_client(id),
         Step::new(REVOKE_CONSENTS_OF_CLIENT, [id.as_str().into(), now.into()]),
         Step::new(REVOKE_OF_CLIENT, [id.as_str().into(), now.into()]),
-        revoke_step(&Support::Client(id.clone()), now),
         Step::new(REMOVE_SECRETS, [id.as_str().into()]),
         Step::new(REMOVE_CLIENT, [id.as_str().into()]),
         Step::new(REMOVE_DYNAMIC_CLIENT, [id.as_str().into()]),

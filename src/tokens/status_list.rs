@@ -63,14 +63,14 @@ impl Statuses {
         let key = keys
             .signer(algorithm, now)
             .ok_or_else(|| KeyProblem(format!("there is no {} key that signs yet", algorithm.as_str())))?;
-        let lst = compress_to_vec_zlib(&self.0, BEST);
+        let packed = compress_to_vec_zlib(&self.0, BEST);
         let claims = json!({
             "sub": list_uri(issuer, list),
             "iss": issuer,
             "iat": now,
             "exp": now.saturating_add(LIFE_SECONDS),
             "ttl": ttl,
-            "status_list": { "bits": BITS, "lst": URL_SAFE_NO_PAD.encode(lst) },
+            "status_list": { "bits": BITS, "lst": URL_SAFE_NO_PAD.encode(packed) },
         });
         key.sign(STATUS_LIST_TYP, claims.to_string().as_bytes())
     }

@@ -119,7 +119,7 @@ impl Caller {
         let chain = chain.map_err(|problem| problem.to_string())?;
         let principal =
             |actor: &Actor| Principal { iss: actor.iss.clone().unwrap_or_else(|| iss.clone()), sub: actor.sub.clone() };
-        let mut actors = chain.iter().flat_map(|chain| chain.actors()).map(principal);
+        let mut actors = chain.iter().flat_map(ActChain::actors).map(principal);
         let text = |name: &str| of.text(name).ok().flatten().map(str::to_owned);
         let status = StatusReference::read(of, Some(&iss))?;
         let caller = Self {

@@ -136,12 +136,11 @@ pub(crate) fn read(
         checks.fail("typ", "not at+jwt, so not an access token (RFC 9068)");
     }
     let algorithm = VerificationAlgorithm::from_header(parsed.alg()).filter(|alg| rules.algorithms.contains(alg));
-    match algorithm {
-        Some(algorithm) => checks.pass("alg", || algorithm.as_str().to_owned()),
-        None => {
-            let alg: String = parsed.alg().chars().take(32).collect();
-            checks.fail("alg", format!("{alg:?} is never accepted"));
-        }
+    if let Some(algorithm) = algorithm {
+        checks.pass("alg", || algorithm.as_str().to_owned());
+    } else {
+        let alg: String = parsed.alg().chars().take(32).collect();
+        checks.fail("alg", format!("{alg:?} is never accepted"));
     }
     Some((parsed, algorithm))
 }

@@ -1,6 +1,5 @@
 //! Middleware: a tower layer that lets verified calls through, and an axum extractor.
 
-use super::caller::Caller;
 use super::refusal::Refused;
 use super::verifier::Verifier;
 use http::{Request, Response};
@@ -11,7 +10,7 @@ use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
 
-/// A tower layer: whoever has no good token is answered at once; everybody else arrives with a [`Caller`] in the
+/// A tower layer: whoever has no good token is answered at once; everybody else arrives with a [`super::Caller`] in the
 /// request's extensions. Headers such as `X-User-Id` are never looked at.
 #[derive(Debug, Clone)]
 pub struct VerifyLayer {
@@ -87,14 +86,15 @@ where
     }
 }
 
-/// A handler asks for a [`Caller`] where no [`VerifyLayer`] is: a mistake of the backend, answered 500.
+/// A handler asks for a [`super::Caller`] where no [`VerifyLayer`] is: a mistake of the backend, answered 500.
 #[cfg(feature = "verify-axum")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoVerifier;
 
 #[cfg(feature = "verify-axum")]
 mod for_axum {
-    use super::{Caller, NoVerifier, Refused};
+    use super::super::caller::Caller;
+    use super::{NoVerifier, Refused};
     use axum_core::extract::FromRequestParts;
     use axum_core::response::{IntoResponse, Response};
     use http::StatusCode;

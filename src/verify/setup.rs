@@ -239,6 +239,7 @@ impl VerifierBuilder {
 }
 
 #[cfg(feature = "verify-http")]
+#[expect(clippy::unnecessary_wraps, reason = "without the feature there is none")]
 fn default_fetch() -> Option<Arc<dyn Fetch>> {
     Some(Arc::new(super::http_fetch::HttpFetch::new()))
 }

@@ -368,15 +368,15 @@ fn a_consent_is_recorded_replaced_and_taken_back() {
     let live = desk.json(&of_alice);
     assert_eq!((live.as_array().unwrap().len(), &live[0]["id"]), (1, &second["id"]));
     let id = second["id"].as_str().unwrap();
-    let line = "- consent of corp|alice: assistant at records (records.read)";
+    let told = "- consent of corp|alice: assistant at records (records.read)";
     assert_eq!(
         desk.ok(&["consent", "revoke", id, "--preview"]),
-        format!("{line}\nwould end with it: 0 sign-ins, 0 live tokens, 0 of later hops")
+        format!("{told}\nwould end with it: 0 sign-ins, 0 live tokens, 0 of later hops")
     );
     assert_eq!(desk.json(&of_alice)[0]["live"], true, "a preview ends nothing");
     assert_eq!(
         desk.ok(&["consent", "revoke", id]),
-        format!("{line}\nended with it: 0 sign-ins, 0 live tokens, 0 of later hops")
+        format!("{told}\nended with it: 0 sign-ins, 0 live tokens, 0 of later hops")
     );
     assert_eq!(desk.ok(&["consent", "revoke", id]), "nothing to change");
     assert_eq!(desk.json(&of_alice), json!([]));

@@ -539,7 +539,7 @@ fn the_checks_and_the_tests_that_the_page_of_security_names_are_there() {
     let page = read("docs/explanation/security.md");
     let rows = rows(&section(&page, "Does a test notice when a check is gone?"));
     let all_of = |folder: &str| rust_under(folder).into_iter().map(|(_, text)| text).collect::<String>();
-    let (code, tests) = (all_of("src"), all_of("tests/it"));
+    let (code, tests) = (all_of("src"), all_of("tests"));
     let is_test = |name: &str| [&code, &tests].iter().any(|text| has_word(text, name));
     for row in &rows {
         let [place, _, fails] = row.as_slice() else { panic!("{row:?} has not three cells") };

@@ -156,7 +156,7 @@ world_test! {
         let posted = listed.server().send(Request::post("/status/0").body(Body::empty()).unwrap()).await;
         assert_eq!((posted.status.as_u16(), posted.header("allow")), (405, "GET, HEAD, OPTIONS"));
         // Two hours after the last token of it there is nothing more to tell, nor to keep.
-        listed.server().clock.advance(Duration::from_secs(7200));
+        listed.server().clock.advance(Duration::from_hours(2));
         let gone = listed.server().app.store.purge(listed.server().clock.now()).await.unwrap();
         let count = |table: &str| gone.iter().find(|(name, _)| *name == table).unwrap().1;
         assert_eq!(count("status_entry"), 1);
@@ -173,7 +173,7 @@ world_test! {
         assert_ne!(entry(&other_place), first);
         let other_session = world.exchange(json!({"sid": "s-2"}), &[RECORDS]).await.token();
         assert_ne!(entry(&other_session), first);
-        listed.server().clock.advance(Duration::from_secs(3600));
+        listed.server().clock.advance(Duration::from_hours(1));
         let next_hour = world.exchange(json!({"iat": NOW + 3590, "exp": NOW + 7000}), &[RECORDS]).await.token();
         assert_ne!(entry(&next_hour), first, "an entry does not gather tokens for ever");
     }
@@ -421,6 +421,11 @@ world_test! {
     }
 }
 
+/// The real clock of a real server cannot be moved.
+pub(crate) async fn after(milliseconds: u64) {
+    let _ = tokio::time::timeout(Duration::from_millis(milliseconds), std::future::pending::<()>()).await;
+}
+
 /// A command on the database of the world.
 fn command(world: &World, arguments: &[&str]) -> std::process::Output {
     let key = world.server.app.secrets_key.to_base64();
@@ -483,7 +488,7 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
         assert!(kept.contains("procura client suspend assistant"), "{kept}");
         world.server.app.refresh().await.unwrap();
         assert_eq!(listed.introspect("models-backend", &bob).await, json!({"active": false}));
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        after(1100).await;
         let bob = fresh(json!({"sub": "bob", "roles": ["patient"]}));
         let bob = world.exchange_as("assistant", &bob, &[MODELS, ("scope", "model.general")]).await.token();
         assert_eq!(listed.introspect("models-backend", &bob).await["active"], true, "the agreement was kept");
@@ -548,7 +553,7 @@ async fn what_is_revoked_counts_on_both_of_two_servers_within_a_second_and_in_a_
     for node in &nodes {
         while in_list(node).await == VALID {
             assert!(revoked.elapsed() < Duration::from_secs(20), "it stays valid in the list");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            after(20).await;
         }
     }
     let listed = revoked.elapsed();

@@ -155,12 +155,10 @@ impl Bench {
 
 /// The check that refused the token; `unavailable` if it could not be told.
 async fn verdict(verifier: &Verifier, token: &str) -> Result<(), &'static str> {
-    match verifier.verify(token).await {
-        Ok(_) => Ok(()),
-        Err(refused) => Err(match refused.reason() {
-            Reason::InvalidToken { check, .. } => check,
-            Reason::Unavailable(_) => "unavailable",
-            other => panic!("a token alone is not refused so: {other:?}"),
-        }),
+    let Err(refused) = verifier.verify(token).await else { return Ok(()) };
+    if let Reason::InvalidToken { check, .. } = refused.reason() {
+        return Err(*check);
     }
+    assert!(matches!(refused.reason(), Reason::Unavailable(_)), "a token alone is not refused so: {refused}");
+    Err("unavailable")
 }

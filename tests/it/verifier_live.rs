@@ -3,6 +3,7 @@
 use crate::database::Kind;
 use crate::node::Node;
 use crate::server::claims;
+use crate::token_status::after;
 use crate::world::World;
 use procura::clock::Clock;
 use procura::domain::change::{Change, RevocationTarget};
@@ -102,11 +103,11 @@ async fn after_a_revocation_a_backend_refuses_within_the_ttl_of_the_list_and_two
         let revoked = Instant::now();
         while verifier.verify(&token).await.is_ok() {
             assert!(revoked.elapsed() < Duration::from_secs(30), "it is never refused");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            after(20).await;
         }
         measured.push(revoked.elapsed());
         // Past the second of the end, in which a new token would be ended too.
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        after(1100).await;
         world.server.app.refresh().await.unwrap();
     }
     let in_ms: Vec<u128> = measured.iter().map(Duration::as_millis).collect();

@@ -13,7 +13,8 @@ export function bearer(callerOf: (token: string) => Promise<Caller>, resourceMet
       const challenge = (status: number, error?: string) => {
         const parts = [`scope="${needed.join(' ')}"`, `resource_metadata="${resourceMetadataUrl}"`];
         if (error) parts.unshift(`error="${error}"`);
-        response.set('WWW-Authenticate', `Bearer ${parts.join(', ')}`).status(status).json({ error: error ?? 'unauthorized' });
+        response.status(status).set('WWW-Authenticate', `Bearer ${parts.join(', ')}`);
+        response.json({ error: error ?? 'unauthorized' });
       };
 
       const token = tokenOf(request);

@@ -45,7 +45,7 @@ def allowed(request: Request, needed: SecurityScopes) -> Caller:
     except KeysUnavailable:
         raise HTTPException(503, "temporarily_unavailable") from None
     except InvalidToken as error:
-        print(f"refused: {error}")
+        print(f"refused: {str(error)!r}")  # quoted: it may have a kid in it, which anybody can write
         raise refusal(needed, 401, "invalid_token") from None
     may = caller.scopes.issuperset(needed.scopes)
     access = {"method": request.method, "path": request.url.path, "allowed": may}

@@ -38,6 +38,9 @@ const CLOCK_TOLERANCE_SECONDS = 30;
 
 const MAX_TOKEN_LENGTH = 8192;
 
+/** What jose says when the keys could not be had, or were none. */
+const KEY_TROUBLE = [errors.JOSEError, errors.JWKSTimeout, errors.JWKSInvalid].map(({ code }) => code);
+
 /** Makes the function that tells who sent a token. `algorithm` is the resource's `signing_algorithm` in the registry. */
 export function callers(expected: { issuer: string; audience: string; algorithm?: string }) {
   const { issuer, audience, algorithm = 'ES256' } = expected;
@@ -55,8 +58,9 @@ export function callers(expected: { issuer: string; audience: string; algorithm?
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
       maxTokenAge: MAX_LIFETIME_SECONDS, // refuses an iat in the future, too
     }).catch((error: unknown) => {
-      const isVerdict = error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout);
-      throw isVerdict ? new InvalidToken(error.code) : new KeysUnavailable('the keys could not be fetched', { cause: error });
+      const isVerdict = error instanceof errors.JOSEError && !KEY_TROUBLE.includes(error.code);
+      if (isVerdict) throw new InvalidToken(error.code);
+      throw new KeysUnavailable('the keys could not be fetched', { cause: error });
     });
     if (typeof protectedHeader.kid !== 'string') throw new InvalidToken('it does not name its key');
     return callerIn(payload);

@@ -81,8 +81,8 @@ const oauthMetadata = await discovery.json();
 if (oauthMetadata.issuer !== ISSUER) throw new Error(`${ISSUER} calls itself ${oauthMetadata.issuer}`);
 
 const app = createMcpExpressApp({ host: resource.hostname });
-const scopesSupported = [...SCOPES.add_record];
-app.use(mcpAuthMetadataRouter({ oauthMetadata, resourceServerUrl: resource, resourceName: 'Health records', scopesSupported }));
+const metadata = { oauthMetadata, resourceServerUrl: resource, resourceName: 'Health records' };
+app.use(mcpAuthMetadataRouter({ ...metadata, scopesSupported: [...SCOPES.add_record] }));
 
 const resourceMetadataUrl = getOAuthProtectedResourceMetadataUrl(resource);
 const gate = (requiredScopes: readonly string[]) =>

@@ -1,12 +1,18 @@
 // The backends of examples/backends/, each as a process of its own, and how to call each as a client would.
 
 import { Agent, request } from 'node:http';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { freePort, Service } from './processes.mjs';
 import { PYTHON } from './python.mjs';
 
 export const FOLDER = fileURLToPath(new URL('../../../examples/backends/', import.meta.url));
+
+/** The one that is built: an example of the crate. */
+const AXUM =
+  process.env.AXUM_BACKEND_BIN ??
+  join(process.env.CARGO_TARGET_DIR ?? join(FOLDER, '../../target'), 'debug/examples/axum-backend');
 
 const rest = {
   path: '/api',
@@ -46,6 +52,7 @@ export const BACKENDS = {
   'mcp-node': { command: [process.execPath, 'server.ts'], ...mcp },
   fastapi: { command: [PYTHON, 'server.py'], ...rest },
   fastmcp: { command: [PYTHON, 'server.py'], ...mcp },
+  axum: { command: [AXUM], ...rest },
 };
 
 export class ExampleBackend {

@@ -164,7 +164,7 @@ async fn an_event_is_not_proven_by_the_path_of_another_or_by_a_checkpoint_that_d
     let with = |change: &dyn Fn(&mut Vec<Value>)| {
         let mut all = lines(&file);
         change(&mut all);
-        let text: String = all.iter().map(|line| format!("{line}\n")).collect();
+        let text = all.iter().map(|line| format!("{line}\n")).collect::<Vec<_>>().concat();
         checked(text.as_bytes()).unwrap_err().problem
     };
     let first = lines(&file).iter().position(|line| line["writer_id"] == "w_one").unwrap();
@@ -202,7 +202,7 @@ async fn a_checkpoint_in_an_export_is_signed() {
     let checkpoint = Checkpoint { iat: NOW + 200, ..read.checkpoint };
     let forged = procura::tokens::checkpoint::sign_checkpoint(&signing, &checkpoint).unwrap();
     all[at]["checkpoint"] = forged.into();
-    let text: String = all.iter().map(|line| format!("{line}\n")).collect();
+    let text = all.iter().map(|line| format!("{line}\n")).collect::<Vec<_>>().concat();
     let problem = checked(text.as_bytes()).unwrap_err().problem;
     assert!(problem.contains("which is not one of ours"), "{problem}");
 }

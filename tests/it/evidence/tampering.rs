@@ -38,7 +38,7 @@ impl Dice {
 pub(super) fn seeded() -> Dice {
     let given = std::env::var("TAMPERING_SEED").ok().map(|seed| seed.parse().unwrap());
     let seed = given.unwrap_or_else(|| u64::from_be_bytes(random_bytes()));
-    println!("TAMPERING_SEED={seed}");
+    eprintln!("TAMPERING_SEED={seed}");
     Dice(seed)
 }
 
@@ -274,10 +274,11 @@ store_test! {
         for table in TABLES {
             trail.db.execute(&format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}")).await;
         }
-        let restore: String = TABLES
+        let restore = TABLES
             .iter()
             .map(|table| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table};"))
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         let mut dice = seeded();
         let (mut found, mut missed) = (0, Vec::new());
         for _ in 0..CHANGES {

@@ -41,9 +41,9 @@ fn our_offline_verifier_judges_as_the_file_says() {
         let verdict = verifier.verify(vector["token"].as_str().unwrap(), NOW);
         let name = &vector["name"];
         match verdict {
-            Ok(verified) => {
+            Ok(token) => {
                 assert_eq!((vector["accept"].as_bool(), &vector["check"]), (Some(true), &Value::Null), "{name}");
-                assert_eq!(Some(verified.act.is_some()), vector["delegated"].as_bool(), "{name}");
+                assert_eq!(Some(token.act.is_some()), vector["delegated"].as_bool(), "{name}");
             }
             Err(problem) => {
                 let check = problem.split(':').next().unwrap().to_owned();
@@ -66,13 +66,13 @@ async fn our_verifier_judges_as_the_file_says() {
     let file = stored();
     let builder =
         || Verifier::builder(ISSUER, AUDIENCE).clock(Clock::set_to(NOW)).fetch(OnlyKeys(file["jwks"].to_string()));
-    let users_only = builder().build().unwrap();
-    let also_clients = builder().accept_clients_own_tokens().build().unwrap();
+    let strict = builder().build().unwrap();
+    let lenient = builder().accept_clients_own_tokens().build().unwrap();
     let mut refused_by = BTreeSet::new();
     for vector in file["vectors"].as_array().unwrap() {
         let token = vector["token"].as_str().unwrap();
         let (name, is_delegated) = (&vector["name"], vector["delegated"] == true);
-        for (verifier, takes_clients) in [(&users_only, false), (&also_clients, true)] {
+        for (verifier, takes_clients) in [(&strict, false), (&lenient, true)] {
             let is_client_refused = vector["accept"] == true && !is_delegated && !takes_clients;
             match verifier.verify(token).await {
                 Ok(caller) => {

@@ -168,7 +168,8 @@ impl Book<'_> {
         let status = json!({"status_list": {"idx": 7, "uri": format!("{ISSUER}/status/1")}});
         let token = self.claiming(json!({"status": status, "roles": ["doctor"], "email": "alice@example.com"}));
         self.accepted("good_with_status_and_released_claims", "claims that a verifier need not know", token);
-        let token = self.claiming(json!({"exp": self.now as f64 + 300.5}));
+        let token =
+            self.claiming(json!({"exp": serde_json::from_str::<Value>(&format!("{}.5", self.now + 300)).unwrap()}));
         self.accepted("good_exp_with_a_fraction", "a NumericDate may have one (RFC 7519 section 2)", token);
         let token = self.claiming(json!({"sub": "corp|zoë 李"}));
         self.accepted("good_sub_outside_ascii", "names are compared byte by byte, in any script", token);

@@ -134,7 +134,7 @@ async fn without_any_list_a_token_is_good_until_it_ends_unless_one_is_required()
     let bench = Bench::new();
     bench.net.fail(LIST);
     let verifier = bench.verifier();
-    let strict = bench.builder().require_status(Duration::from_secs(60)).build().unwrap();
+    let strict = bench.builder().require_status(Duration::from_mins(1)).build().unwrap();
     for _ in 0..50 {
         assert_eq!(verdict(&verifier, &bench.numbered(1)).await, Ok(()));
         assert_eq!(verdict(&strict, &bench.numbered(0)).await, Err("unavailable"));
@@ -154,7 +154,7 @@ async fn while_the_list_cannot_be_had_the_last_one_goes_on_unless_a_fresh_one_is
     let bench = Bench::new();
     bench.publish(json!({}));
     let verifier = bench.verifier();
-    let strict = bench.builder().require_status(Duration::from_secs(60)).build().unwrap();
+    let strict = bench.builder().require_status(Duration::from_mins(1)).build().unwrap();
     for verifier in [&verifier, &strict] {
         assert_eq!(verdict(verifier, &bench.numbered(0)).await, Ok(()));
     }
