@@ -23,7 +23,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     jwks: Option<PathBuf>,
     /// Believe only the key of this RFC 7638 thumbprint, which is its `kid`; repeat for several.
-    #[arg(long, value_name = "THUMBPRINT")]
+    // One thumbprint in 64 begins with a hyphen.
+    #[arg(long, value_name = "THUMBPRINT", allow_hyphen_values = true)]
     key: Vec<String>,
 }
 
