@@ -4,7 +4,7 @@ use super::chain::Chain;
 use super::signed::{CheckpointFault, Signed};
 use crate::domain::checkpoint::ReadCheckpoint;
 use crate::domain::event::ChainHead;
-use crate::store::{Store, StoreError};
+use crate::store::{Misfit, Store, StoreError};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -93,13 +93,18 @@ impl ChainReport {
     }
 }
 
-/// Reads every checkpoint and every chain from its first event. Servers may go on writing meanwhile. `outside` are the
+/// Reads every checkpoint and every chain from its first event, unless there are rows that cannot be read: then only those
+/// are told, and no chain. Servers may go on writing meanwhile. `outside` are the
 /// checkpoints that were kept elsewhere, by number.
 pub async fn verify(
     store: &Store,
     reader: &dyn ReadCheckpoint,
     outside: &BTreeMap<i64, String>,
 ) -> Result<ChainReport, StoreError> {
+    let misfits = store.misfits().await?;
+    if !misfits.is_empty() {
+        return Ok(of_misfits(&misfits));
+    }
     let mut tries = 0;
     loop {
         let signed = Signed::read(store, reader, outside).await?;
@@ -115,6 +120,20 @@ pub async fn verify(
             return Ok(report);
         }
     }
+}
+
+/// What cannot be read is the first thing that is wrong, and nothing else is read.
+fn of_misfits(misfits: &[Misfit]) -> ChainReport {
+    let mut report = ChainReport::default();
+    for Misfit { table, writer_id, number } in misfits {
+        let problem = format!("a value of its row in {table} is not of the type of its column, or no text");
+        if table == "audit_event" || table == "audit_chain" {
+            report.faults.push(ChainFault { writer_id: writer_id.clone(), seq: *number, problem });
+        } else {
+            report.checkpoint_faults.push(CheckpointFault { number: *number, problem });
+        }
+    }
+    report
 }
 
 async fn check(store: &Store, signed: &Signed) -> Result<ChainReport, StoreError> {

@@ -2,8 +2,9 @@
 //!
 //! One method is one unit of work: a statement or a transaction. No statement is checked by the compiler;
 //! `tests/it/store.rs` calls every method on both databases instead. Texts use `$1` placeholders and only what both
-//! understand; the five places that differ (how to begin, where a migration waits, whether a table exists, who tells of a
-//! change, how events are appended at one stroke) are in `connection`, `sql`, `watch` and `append`.
+//! understand; the six places that differ (how to begin, where a migration waits, whether a table exists, who tells of a
+//! change, how events are appended at one stroke, what is of which type) are in `connection`, `sql`, `watch`, `append` and
+//! `walk`.
 //!
 //! Races are decided by the database: a primary key, or the row of `version`, which every change by an administrator
 //! updates first, so that changes follow each other.
@@ -28,6 +29,7 @@ mod sessions;
 mod token_status;
 mod users;
 mod uses;
+mod walk;
 mod watch;
 
 use crate::domain::change::StoredSecret;
@@ -40,7 +42,6 @@ use crate::domain::resource::Resource;
 use crate::domain::scope::ScopeSet;
 use std::collections::HashSet;
 
-pub use audit::StoredRow;
 pub use checkpoints::{Link, StoredCheckpoint, StoredSegment, UnsignedChain};
 pub use connection::ServerLock;
 pub use revoke_all::Held;
@@ -48,6 +49,7 @@ pub use sessions::{ProviderLogout, WhatEnded};
 pub use sql::searchable;
 pub(crate) use token_status::LONGEST_LIFE_SECONDS;
 pub use token_status::{DoubtfulConsent, EntryState};
+pub use walk::{Misfit, StoredRow};
 
 /// The writer of the chain that changes by administrators are in.
 pub const ADMINISTRATION_WRITER: &str = "admin";

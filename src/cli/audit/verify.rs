@@ -161,6 +161,11 @@ fn tell(report: &ChainReport, outside: &KeptOutside, is_vouched: bool) {
 }
 
 fn verdict(report: &ChainReport, is_pinned: bool) -> Result<(), CliError> {
+    if report.chains.is_empty() && !report.is_whole() {
+        let rows =
+            count(u64::try_from(report.faults.len() + report.checkpoint_faults.len()).unwrap_or(u64::MAX), "row");
+        return Err(CliError::new(format!("broken: {rows} that cannot be read; nothing else was looked at")));
+    }
     if !report.is_whole() {
         let chains = count(u64::try_from(report.chains.len()).unwrap_or(u64::MAX), "chain");
         let mut broken = Vec::new();

@@ -9,6 +9,7 @@ use procura::domain::event::ChainedEvent;
 use procura::secrets::random_bytes;
 use procura::store::{StoredCheckpoint, StoredEvent, StoredSegment};
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 const CHANGES: usize = 200;
 const TABLES: [&str; 4] = ["audit_event", "audit_chain", "audit_checkpoint", "audit_segment"];
@@ -239,6 +240,16 @@ impl Tables {
     }
 }
 
+/// Keeps a copy of the tables; the SQL that brings it back.
+async fn keep(trail: &Trail) -> String {
+    let mut restore = String::new();
+    for table in TABLES {
+        trail.db.execute(&format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}")).await;
+        write!(restore, "DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table};").unwrap();
+    }
+    restore
+}
+
 fn which(event: &StoredEvent) -> String {
     format!("writer_id = {} AND seq = {}", quoted(&event.writer_id), event.seq)
 }
@@ -271,14 +282,7 @@ store_test! {
         let trail = Trail::furnished(db.kind).await;
         assert!(trail.report().await.is_whole());
         let tables = Tables::of(&trail).await;
-        for table in TABLES {
-            trail.db.execute(&format!("CREATE TABLE kept_{table} AS SELECT * FROM {table}")).await;
-        }
-        let restore = TABLES
-            .iter()
-            .map(|table| format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept_{table};"))
-            .collect::<Vec<_>>()
-            .concat();
+        let restore = keep(&trail).await;
         let mut dice = seeded();
         let (mut found, mut missed) = (0, Vec::new());
         for _ in 0..CHANGES {
@@ -424,4 +428,63 @@ async fn what_is_not_of_the_type_of_its_column_is_a_fault_with_a_place() {
         );
         trail.db.script("DELETE FROM audit_event; INSERT INTO audit_event SELECT * FROM kept; DROP TABLE kept").await;
     }
+}
+
+/// SQLite keeps whatever it is given: a blob of the same bytes is found by no look-up, so the event would be hidden.
+#[tokio::test]
+async fn a_value_of_another_type_is_found_in_every_column() {
+    let trail = Trail::furnished(Kind::Sqlite).await;
+    let (tables, restore) = (Tables::of(&trail).await, keep(&trail).await);
+    let event = tables.events.iter().find(|event| event.writer_id == "w_one" && event.seq == 5).unwrap();
+    let of_event = which(event);
+    let in_chain = || Place::Event(event.writer_id.clone(), event.seq);
+    let mut changes: Vec<(String, String, Place)> = Vec::new();
+    let texts = "prev_hash hash body request_id outcome reason subject client resource jti txn";
+    for column in texts.split(' ') {
+        changes.push((format!("audit_event SET {column}"), of_event.clone(), in_chain()));
+    }
+    for table in ["audit_event", "audit_chain"] {
+        let place = if table == "audit_event" { of_event.as_str() } else { "writer_id = 'w_one'" };
+        changes.push((format!("{table} SET writer_id"), place.to_owned(), Place::Chain(event.writer_id.clone())));
+    }
+    changes.push((
+        "audit_chain SET hash".to_owned(),
+        "writer_id = 'w_one'".to_owned(),
+        Place::Chain("w_one".to_owned()),
+    ));
+    let segment = tables.segments.iter().find(|segment| segment.writer_id == "w_one").unwrap();
+    let of_segment = format!("writer_id = 'w_one' AND last_seq = {}", segment.last_seq);
+    for column in ["writer_id", "hash"] {
+        let place = Place::Checkpoint(segment.checkpoint);
+        changes.push((format!("audit_segment SET {column}"), of_segment.clone(), place));
+    }
+    changes.push(("audit_checkpoint SET jws".to_owned(), "number = 2".to_owned(), Place::Checkpoint(2)));
+    let mut scripts: Vec<(String, Place)> = Vec::new();
+    for (set, place, found_at) in changes {
+        let column = set.rsplit(' ').next().unwrap();
+        scripts.push((format!("UPDATE {set} = CAST({column} AS BLOB) WHERE {place}"), found_at));
+    }
+    // Neither a number nor a text.
+    for (set, place, found_at) in [
+        ("audit_event SET at_ms = 'x'", of_event.as_str(), in_chain()),
+        ("audit_event SET body = CAST(x'7bff7d' AS TEXT)", &of_event, in_chain()),
+        ("audit_event SET seq = 'x'", &of_event, in_chain()),
+        ("audit_event SET writer_id = CAST(x'ff' AS TEXT)", &of_event, Place::Chain("\u{fffd}".to_owned())),
+        ("audit_chain SET seq = 'x'", "writer_id = 'w_one'", Place::Chain("w_one".to_owned())),
+        ("audit_chain SET hash = CAST(x'ff' AS TEXT)", "writer_id = 'w_one'", Place::Chain("w_one".to_owned())),
+        ("audit_checkpoint SET made_at = 'x'", "number = 2", Place::Checkpoint(2)),
+        ("audit_checkpoint SET number = 'x'", "number = 2", Place::Checkpoint(0)),
+        ("audit_segment SET first_seq = 'x'", &of_segment, Place::Checkpoint(segment.checkpoint)),
+        ("audit_segment SET last_seq = 'x'", &of_segment, Place::Checkpoint(segment.checkpoint)),
+        ("audit_segment SET checkpoint = 'x'", &of_segment, Place::Checkpoint(0)),
+    ] {
+        scripts.push((format!("UPDATE {set} WHERE {place}"), found_at));
+    }
+    for (sql, place) in scripts {
+        trail.db.script(&sql).await;
+        let report = trail.report().await;
+        assert!(!report.is_whole() && place.is_named_by(&report), "{sql}: {place:?} in {report:?}");
+        trail.db.script(&restore).await;
+    }
+    assert!(trail.report().await.is_whole());
 }
