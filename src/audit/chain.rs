@@ -206,7 +206,7 @@ mod tests {
         let [_, second] = [1_000, 2_000].map(|at_ms| {
             let mut event =
                 AuditEvent::new(at_ms, "req_1".to_owned(), EventKind::TokenExchange, EventOutcome::Granted, "granted");
-            event.subject = Some(EventSubject { sub: "alice \"a\" \u{e9}\0".to_owned(), idp: None, idp_sub: None });
+            event.subject = Some(EventSubject::named("alice \"a\" \u{e9}\0"));
             event.client = Some("assistant".parse().unwrap());
             event.resource = Some("records".parse().unwrap());
             event.jti = Some("x".repeat(600));

@@ -162,7 +162,7 @@ mod tests {
     fn the_trace_is_the_last_member_of_an_event() {
         let mut event =
             AuditEvent::new(1, "req_1".to_owned(), EventKind::TokenExchange, EventOutcome::Granted, "granted");
-        event.subject = Some(EventSubject { sub: "a\"\n\u{e9}".to_owned(), idp: None, idp_sub: None });
+        event.subject = Some(EventSubject::named("a\"\n\u{e9}"));
         event.jti = Some("t_1".to_owned());
         event.trace =
             vec![TraceLine { gate: Gate::Client, result: GateResult::Passed, reason: None, note: String::new() }];

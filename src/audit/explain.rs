@@ -36,6 +36,7 @@ pub fn explain(event: &AuditEvent) -> String {
 /// transaction, oldest first; the tokens it was exchanged for; and what backends reported of its use.
 pub fn who(event: &AuditEvent, transaction: &[AuditEvent], uses: &[AuditEvent], now_ms: i64) -> String {
     let now = now_ms.div_euclid(1000);
+    let earlier = earlier_hops(event, transaction);
     let mut page = Page::default();
     page.paragraph(&sentence(event));
     page.blank();
@@ -47,6 +48,7 @@ pub fn who(event: &AuditEvent, transaction: &[AuditEvent], uses: &[AuditEvent], 
     page.option("Token ends", event.expires_at.map(|end| ends(end, now)));
     page.line("May do", event.granted.as_ref().map_or_else(|| "nothing".to_owned(), scope_list));
     page.option("Consent", event.grant_id.as_deref());
+    page.option("Session", session(event).or_else(|| earlier.iter().find_map(|hop| session(hop))));
     page.option("Policies", policies(event));
     page.option("Token", event.jti.as_deref());
     page.option("Got with", subject_token(event));
@@ -55,7 +57,7 @@ pub fn who(event: &AuditEvent, transaction: &[AuditEvent], uses: &[AuditEvent], 
     page.option("From", event.source.as_deref());
     page.option("Trace id", event.trace_id.as_deref());
 
-    hops(&mut page, "Earlier hops of the same transaction, oldest first:", &earlier_hops(event, transaction));
+    hops(&mut page, "Earlier hops of the same transaction, oldest first:", &earlier);
     hops(&mut page, "The token was exchanged onward:", &next_hops(event, transaction));
     page.blank();
     if uses.is_empty() {
@@ -200,6 +202,13 @@ fn subject(subject: &EventSubject) -> String {
         (Some(idp), None) => format!("the user {}, vouched for by the identity provider {idp}", subject.sub),
         (None, _) => format!("the client {}; no user is involved", subject.sub),
     }
+}
+
+/// Where a user had signed in, as `procura revoke --session` takes it.
+fn session(event: &AuditEvent) -> Option<String> {
+    let subject = event.subject.as_ref()?;
+    let (idp, session) = (subject.idp.as_ref()?, subject.idp_session.as_ref()?);
+    Some(format!("{session} at the identity provider {idp}"))
 }
 
 /// The chain as it acts: the first actor was asked by the subject.

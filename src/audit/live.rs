@@ -3,6 +3,7 @@
 use crate::domain::change::RevocationTarget;
 use crate::domain::consent::Consent;
 use crate::domain::event::AuditEvent;
+use crate::domain::names::IdpId;
 use crate::store::{EventFilter, Store, StoreError};
 use std::collections::BTreeSet;
 
@@ -35,18 +36,28 @@ impl LiveTokens {
         Ok(Self { events, is_complete })
     }
 
-    /// How many end with a target; none where the trail does not tell, for a session.
-    pub fn of(&self, target: &RevocationTarget) -> Option<usize> {
+    /// How many end with a target.
+    pub fn of(&self, target: &RevocationTarget) -> usize {
         match target {
-            RevocationTarget::User(id) => {
-                Some(self.count(|event| event.subject.as_ref().is_some_and(|subject| subject.sub == id.as_str())))
-            }
-            RevocationTarget::Client(id) => Some(self.count(|event| {
+            RevocationTarget::User(id) => self.count(|event| event.subject_sub() == Some(id.as_str())),
+            RevocationTarget::Client(id) => self.count(|event| {
                 event.client.as_ref() == Some(id) || event.actors.iter().any(|actor| actor == id.as_str())
-            })),
-            RevocationTarget::Resource(id) => Some(self.count(|event| event.resource.as_ref() == Some(id))),
-            RevocationTarget::Session { .. } => None,
+            }),
+            RevocationTarget::Resource(id) => self.count(|event| event.resource.as_ref() == Some(id)),
+            RevocationTarget::Session { idp, session } => self.of_session(idp, session),
         }
+    }
+
+    /// Those of the session, and those of later hops, which no token outlives that it came of.
+    fn of_session(&self, idp: &IdpId, session: &str) -> usize {
+        let is_of_it = |event: &&AuditEvent| {
+            event.subject.as_ref().is_some_and(|subject| {
+                subject.idp.as_ref() == Some(idp) && subject.idp_session.as_deref() == Some(session)
+            })
+        };
+        let transactions: BTreeSet<&str> =
+            self.events.iter().filter(is_of_it).filter_map(|event| event.txn.as_deref()).collect();
+        self.count(|event| event.txn.as_deref().is_some_and(|txn| transactions.contains(txn)))
     }
 
     /// How many rest on a consent, and how many came of those at later hops.

@@ -90,13 +90,8 @@ fn tell(session: &Session, target: &RevocationTarget, (held, keeps): (Held, bool
         "tokens_complete": live.is_complete,
     });
     let number = |count: i64| u64::try_from(count).unwrap_or(0);
-    let tokens = tokens.map_or_else(
-        || "the tokens that came of it, which are not counted".to_owned(),
-        |tokens| {
-            let at_least = if live.is_complete { "" } else { "at least " };
-            format!("{at_least}{}", count(u64::try_from(tokens).unwrap_or(u64::MAX), "live token"))
-        },
-    );
+    let at_least = if live.is_complete { "" } else { "at least " };
+    let tokens = format!("{at_least}{}", count(u64::try_from(tokens).unwrap_or(u64::MAX), "live token"));
     let mut lines = vec![format!(
         "{} of {target}: {}, {}, {}, {tokens}",
         if preview { "would end" } else { "ended" },

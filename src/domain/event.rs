@@ -85,12 +85,28 @@ pub struct EventSubject {
     /// The `sub` at that provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idp_sub: Option<String>,
+    /// The `sid` of their session at that provider, which `procura revoke --session` takes; none if the provider named
+    /// none, or if the session was named at an earlier hop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idp_session: Option<String>,
 }
 
 impl EventSubject {
     /// A user, by the `sub` of our tokens and as their provider knows them.
     pub fn user(user: &UserId, idp: &IdpId, idp_sub: &str) -> Self {
-        Self { sub: user.as_str().to_owned(), idp: Some(idp.clone()), idp_sub: Some(idp_sub.to_owned()) }
+        let (idp, idp_sub) = (Some(idp.clone()), Some(idp_sub.to_owned()));
+        Self { sub: user.as_str().to_owned(), idp, idp_sub, idp_session: None }
+    }
+
+    /// Known by the `sub` of our tokens alone: a client, or a user whose provider is not told.
+    pub fn named(sub: impl Into<String>) -> Self {
+        Self { sub: sub.into(), idp: None, idp_sub: None, idp_session: None }
+    }
+
+    /// The same, in this session at the provider.
+    #[must_use]
+    pub fn in_session(self, session: Option<String>) -> Self {
+        Self { idp_session: session, ..self }
     }
 }
 

@@ -263,7 +263,10 @@ impl<'a> Authorizing<'a> {
             kind: EventKind::Authorization,
             scopes: self.request.scopes.as_ref(),
             subject: None,
-            subject_party: Some(EventSubject::user(&self.user.user, &self.user.idp, &self.user.idp_sub)),
+            subject_party: Some(
+                EventSubject::user(&self.user.user, &self.user.idp, &self.user.idp_sub)
+                    .in_session(self.user.idp_session.clone()),
+            ),
             subject_issuer: registry.idp(&self.user.idp).map(|idp| idp.issuer.clone()),
             target: self.request.targets.resolve(registry, &self.app.config.issuer).ok().flatten(),
             policy_hash: self.snapshot.policies.hash(),

@@ -208,6 +208,6 @@ fn event_about(received: &Received, user: &SignIn, consent: &Consent, reason: &s
 
 fn event_of(received: &Received, user: &SignIn, reason: &str) -> AuditEvent {
     let mut event = received.event(EventKind::Consent, EventOutcome::Done, reason);
-    event.subject = Some(EventSubject::user(&user.user, &user.idp, &user.idp_sub));
+    event.subject = Some(EventSubject::user(&user.user, &user.idp, &user.idp_sub).in_session(user.idp_session.clone()));
     event
 }

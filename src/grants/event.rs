@@ -82,7 +82,8 @@ impl Asked<'_> {
     }
 
     fn permitted(granted: &Granted, mut event: AuditEvent) -> AuditEvent {
-        event.subject = Some(party(&granted.subject));
+        let session = event.subject.take().and_then(|party| party.idp_session);
+        event.subject = Some(party(&granted.subject).in_session(session));
         event.actors = granted
             .chain
             .iter()
@@ -126,7 +127,7 @@ impl Received {
 pub(super) fn party(subject: &GrantedSubject) -> EventSubject {
     match subject {
         GrantedSubject::User { id, idp, idp_sub, .. } => EventSubject::user(id, idp, idp_sub),
-        GrantedSubject::Client(id) => EventSubject { sub: id.as_str().to_owned(), idp: None, idp_sub: None },
+        GrantedSubject::Client(id) => EventSubject::named(id.as_str()),
     }
 }
 

@@ -178,7 +178,8 @@ async fn ended_family(app: &App, received: &Received, family: &GrantFamily, beca
     // Not the request's own event, which says what came of it.
     let event = received.event(EventKind::Consent, EventOutcome::Done, because.reason());
     let mut event = AuditEvent { request_id: random_id("fev"), ..event };
-    event.subject = Some(EventSubject::user(&family.user, &family.idp, &family.idp_sub));
+    event.subject =
+        Some(EventSubject::user(&family.user, &family.idp, &family.idp_sub).in_session(family.idp_session.clone()));
     event.client = Some(family.client.clone());
     event.resource = Some(family.resource.clone());
     event.detail =

@@ -68,7 +68,7 @@ async fn ended_branch(
         footing::branch(own, subject.act.as_ref()).into_iter().chain(own.status.map(Support::Entry)).collect();
     let event = received.event(EventKind::Consent, EventOutcome::Done, "token_returned");
     let mut event = AuditEvent { request_id: random_id("rev"), ..event };
-    event.subject = Some(EventSubject { sub: subject.sub.clone(), idp: None, idp_sub: None });
+    event.subject = Some(EventSubject::named(&subject.sub));
     event.client = Some(caller.client.client.id.clone());
     event.audience = subject.audiences.first().cloned();
     let backend = event.audience.as_deref().and_then(|audience| canonical_uri(audience).ok());

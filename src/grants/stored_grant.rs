@@ -220,7 +220,9 @@ impl<'a> StoredGrant<'a> {
             kind,
             scopes: self.scopes,
             subject: None,
-            subject_party: family.map(|family| EventSubject::user(&family.user, &family.idp, &family.idp_sub)),
+            subject_party: family.map(|family| {
+                EventSubject::user(&family.user, &family.idp, &family.idp_sub).in_session(family.idp_session.clone())
+            }),
             subject_issuer: None,
             target,
             policy_hash: self.snapshot.policies.hash(),

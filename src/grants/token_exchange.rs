@@ -150,8 +150,9 @@ fn asked_event<'a>(
             sub: format!("{}{}", idp.prefix(), subject.sub),
             idp: Some(idp.id.clone()),
             idp_sub: Some(subject.sub.clone()),
+            idp_session: subject.sid.clone(),
         },
-        None => EventSubject { sub: subject.sub.clone(), idp: None, idp_sub: None },
+        None => EventSubject::named(&subject.sub),
     });
     let issuer =
         subject.map(|subject| idp(subject).map_or_else(|| app.config.issuer.clone(), |idp| idp.issuer.clone()));

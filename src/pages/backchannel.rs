@@ -103,8 +103,12 @@ async fn hear(app: &App, received: &Received, idp: &str, body: &[u8]) -> Result<
     let user = idp_sub.as_ref().map(|sub| format!("{}{sub}", idp.prefix()));
     let mut event = received.event(EventKind::SignOut, EventOutcome::Done, "backchannel_logout");
     event.detail = Some(told(idp, token.sid.is_some()));
-    event.subject =
-        user.as_ref().map(|sub| EventSubject { sub: sub.clone(), idp: Some(idp.id.clone()), idp_sub: idp_sub.clone() });
+    event.subject = user.as_ref().map(|sub| EventSubject {
+        sub: sub.clone(),
+        idp: Some(idp.id.clone()),
+        idp_sub: idp_sub.clone(),
+        idp_session: token.sid.clone(),
+    });
     let logout = ProviderLogout {
         idp: idp.id.clone(),
         idp_sub,

@@ -98,6 +98,6 @@ fn signed_out(app: &App) -> Response {
 
 fn event(received: &Received, user: &SignIn) -> AuditEvent {
     let mut event = received.event(EventKind::SignOut, EventOutcome::Done, "signed_out");
-    event.subject = Some(EventSubject::user(&user.user, &user.idp, &user.idp_sub));
+    event.subject = Some(EventSubject::user(&user.user, &user.idp, &user.idp_sub).in_session(user.idp_session.clone()));
     event
 }

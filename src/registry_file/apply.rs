@@ -97,7 +97,7 @@ pub async fn commit(
     event.client = the_one(abouts.iter().map(|about| about.client));
     event.resource = the_one(abouts.iter().map(|about| about.resource));
     let user = the_one(abouts.iter().map(|about| about.user));
-    event.subject = user.map(|user| EventSubject { sub: user.as_str().to_owned(), idp: None, idp_sub: None });
+    event.subject = user.map(|user| EventSubject::named(user.as_str()));
     if let ([only], Some(_)) = (abouts.as_slice(), &event.subject) {
         only.reason.unwrap_or("administration").clone_into(&mut event.reason);
         event.granted = only.granted.cloned();

@@ -27,6 +27,7 @@ fn exchange(request_id: &str, outcome: EventOutcome, reason: &str) -> AuditEvent
         sub: "corp|alice".to_owned(),
         idp: Some("corp".parse().unwrap()),
         idp_sub: Some("alice".to_owned()),
+        idp_session: None,
     });
     event.resource = Some("records".parse().unwrap());
     event.audience = Some("https://records.example.com/api".to_owned());
@@ -294,7 +295,7 @@ fn who_names_the_tokens_that_a_first_hop_was_exchanged_for() {
 fn who_says_that_a_client_acted_for_itself() {
     let mut event = exchange("req_6", EventOutcome::Granted, "granted");
     event.kind = EventKind::ClientCredentials;
-    event.subject = Some(EventSubject { sub: "assistant".to_owned(), idp: None, idp_sub: None });
+    event.subject = Some(EventSubject::named("assistant"));
     event.jti = Some("t_6".to_owned());
     let text = who(&event, &[], &[], NOW_MS);
     assert!(text.starts_with("assistant got a token to act for itself at the backend records."), "{text}");

@@ -40,7 +40,8 @@ struct Trail {
 fn event(number: usize, at_ms: i64) -> AuditEvent {
     let (request, user) = (format!("req_{number}"), format!("corp|user's {}", number % 3));
     let mut event = AuditEvent::new(at_ms, request, EventKind::TokenExchange, EventOutcome::Granted, "granted");
-    event.subject = Some(EventSubject { sub: user, idp: Some("corp".parse().unwrap()), idp_sub: None });
+    let idp = Some("corp".parse().unwrap());
+    event.subject = Some(EventSubject { sub: user, idp, idp_sub: None, idp_session: None });
     event.client = Some(["assistant", "planner"][number % 2].parse().unwrap());
     event.resource = Some("records".parse().unwrap());
     event.jti = Some(format!("dtk_{number}"));

@@ -287,7 +287,12 @@ async fn users_see_and_keep_their_own_events_and_nobody_elses() {
         let id = procura::secrets::ordered_id("req", NOW * 1000);
         let (kind, outcome) = (EventKind::TokenExchange, EventOutcome::Granted);
         let mut event = AuditEvent::new(NOW * 1000, id, kind, outcome, "granted");
-        event.subject = Some(EventSubject { sub: sub.to_owned(), idp: Some("corp".parse().unwrap()), idp_sub: None });
+        event.subject = Some(EventSubject {
+            sub: sub.to_owned(),
+            idp: Some("corp".parse().unwrap()),
+            idp_sub: None,
+            idp_session: None,
+        });
         event.client = Some("assistant".parse().unwrap());
         event.jti = Some(format!("dtk_{number}"));
         event.detail = Some("for operators".to_owned());
@@ -334,8 +339,12 @@ async fn an_agreement_for_everyone_shows_a_user_their_own_uses_and_nobody_elses(
             let id = procura::secrets::ordered_id("req", NOW * 1000);
             let (kind, outcome) = (EventKind::TokenExchange, EventOutcome::Granted);
             let mut event = AuditEvent::new(NOW * 1000, id, kind, outcome, "granted");
-            event.subject =
-                Some(EventSubject { sub: sub.to_owned(), idp: Some("corp".parse().unwrap()), idp_sub: None });
+            event.subject = Some(EventSubject {
+                sub: sub.to_owned(),
+                idp: Some("corp".parse().unwrap()),
+                idp_sub: None,
+                idp_session: None,
+            });
             event.client = Some("assistant".parse().unwrap());
             event.resource = Some("records".parse().unwrap());
             asked.door.server.app.audit.record(event, None).await.unwrap();
@@ -370,8 +379,12 @@ async fn the_filter_of_events_stays_as_it_was_chosen_and_says_what_it_could_not_
     let mut asked = Asked::open().await;
     let id = procura::secrets::ordered_id("req", NOW * 1000);
     let mut event = AuditEvent::new(NOW * 1000, id, EventKind::TokenExchange, EventOutcome::Granted, "granted");
-    event.subject =
-        Some(EventSubject { sub: "corp|alice".to_owned(), idp: Some("corp".parse().unwrap()), idp_sub: None });
+    event.subject = Some(EventSubject {
+        sub: "corp|alice".to_owned(),
+        idp: Some("corp".parse().unwrap()),
+        idp_sub: None,
+        idp_session: None,
+    });
     event.client = Some("assistant".parse().unwrap());
     asked.door.server.app.audit.record(event, None).await.unwrap();
     // Nothing is found, and the app is still the one that was chosen, and can be chosen.

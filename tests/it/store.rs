@@ -111,7 +111,8 @@ fn administration(request_id: &str) -> AuditEvent {
 fn granted(number: i64, sub: &str) -> AuditEvent {
     let kind = EventKind::TokenExchange;
     let mut event = AuditEvent::new(NOW * 1000 + number, request(number), kind, EventOutcome::Granted, "granted");
-    event.subject = Some(EventSubject { sub: sub.to_owned(), idp: Some(name("corp")), idp_sub: None });
+    event.subject =
+        Some(EventSubject { sub: sub.to_owned(), idp: Some(name("corp")), idp_sub: None, idp_session: None });
     event.client = Some(name("assistant"));
     event.resource = Some(name("records"));
     event.jti = Some(token(number));
@@ -853,7 +854,7 @@ store_test! {
     async fn an_event_with_texts_that_no_index_takes_is_stored_whole(db: TestDatabase) {
         let mut event = refused(1, "subject_token_invalid");
         event.request_id = format!("{}\0", request(1));
-        event.subject = Some(EventSubject { sub: "é\0".repeat(5000), idp: None, idp_sub: None });
+        event.subject = Some(EventSubject::named("é\0".repeat(5000)));
         db.store.append_events(&chain(&mut ChainHead::empty("writer-1"), vec![event.clone()]), &[]).await.unwrap();
         unbroken_chain(&db.store, "writer-1").await;
         assert_eq!(db.store.events_of_request(&event.request_id).await.unwrap(), [event.clone()]);

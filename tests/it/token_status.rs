@@ -452,7 +452,7 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
             let times = json!({"iat": now - 5, "exp": now + 3000, "auth_time": now - 60});
             world.id_token(with(times, changes))
         };
-        let token = world.exchange_as("assistant", &fresh(json!({})), &[RECORDS]).await.token();
+        let token = world.exchange_as("assistant", &fresh(json!({"sid": "s-1"})), &[RECORDS]).await.token();
         let hop = listed.hop("records-backend", &token, MODELS).await.token();
         let bob = fresh(json!({"sub": "bob", "roles": ["patient"]}));
         let bob = world.exchange_as("assistant", &bob, &[MODELS, ("scope", "model.general")]).await.token();
@@ -468,8 +468,14 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
             let preview = said(&command(&world, &[&["revoke"], &target[..], &["--preview"]].concat()));
             assert!(preview.starts_with("would end of ") && preview.ends_with(counts), "{preview}");
         }
-        let session = said(&command(&world, &["revoke", "--session", "corp", "s-1", "--preview"]));
-        assert!(session.contains("session s-1 at corp") && session.contains("not counted"), "{session}");
+        for (session, counts) in [("s-1", "2 live tokens"), ("s-2", "0 live tokens")] {
+            let preview = said(&command(&world, &["revoke", "--session", "corp", session, "--preview"]));
+            let whole = format!("session {session} at corp: 0 consents, 0 sign-ins, 0 browser sessions, {counts}");
+            assert!(preview.ends_with(&whole), "{preview}");
+        }
+        let jti = claims(&hop)["jti"].as_str().unwrap().to_owned();
+        let who = said(&command(&world, &["who", &jti]));
+        assert!(who.contains("s-1 at the identity provider corp"), "{who}");
         for token in [&token, &hop, &bob] {
             assert_eq!(listed.status(token).await, VALID, "a preview ends nothing");
         }

@@ -148,7 +148,7 @@ impl Back<'_> {
             .await
             .map_err(|refusal| self.token_refused(idp, &refusal.detail, &attempt))?;
         let user = self.sign_in(idp, &subject, &attempt)?;
-        let party = EventSubject::user(&user.user, &user.idp, &user.idp_sub);
+        let party = EventSubject::user(&user.user, &user.idp, &user.idp_sub).in_session(user.idp_session.clone());
         if snapshot.registry.is_suspended(&user.user) {
             let text = "An administrator of this service stopped this account. Nothing was allowed. Ask them if you do \
                         not know why.";

@@ -35,11 +35,7 @@ async fn desk() -> (TestDatabase, PathBuf) {
             EventOutcome::Granted,
             "granted",
         );
-        event.subject = Some(EventSubject {
-            sub: ["alice", "bob"][usize::try_from(number % 2).unwrap()].to_owned(),
-            idp: None,
-            idp_sub: None,
-        });
+        event.subject = Some(EventSubject::named(["alice", "bob"][usize::try_from(number % 2).unwrap()]));
         writer.record(event, None).await.unwrap();
     }
     writer.close().await;
