@@ -3,7 +3,7 @@
 use super::grant_families::{REVOKE_OF_CLIENT, REVOKE_OF_CONSENT, REVOKE_OF_RESOURCE};
 use super::revoke_all::revoke_all;
 use super::sql::{Step, Value, document};
-use super::token_status::revoke_step;
+use super::token_status::{end_removed, note_removed, revoke_step};
 use super::users::SUSPEND_USER;
 use super::{UNSEEN_IDP, Versions};
 use crate::domain::change::{Change, StoredSecret};
@@ -80,7 +80,6 @@ pub(super) fn touched_by(changes: &[Change]) -> Versions {
             Change::PutIdentityProvider(_)
             | Change::RemoveIdentityProvider(_)
             | Change::PutResource(_)
-            | Change::PutClient(..)
             | Change::SuspendClient(_)
             | Change::ResumeClient(_)
             | Change::PutPolicy(_)
@@ -88,7 +87,8 @@ pub(super) fn touched_by(changes: &[Change]) -> Versions {
             | Change::AddSecret(_)
             | Change::SuspendUser(_)
             | Change::ResumeUser(_) => touched.registry = 1,
-            Change::RemoveResource(_) | Change::RemoveClient(_) => {
+            // What a removed client held can end with the next one of its name.
+            Change::RemoveResource(_) | Change::PutClient(..) | Change::RemoveClient(_) => {
                 touched.registry = 1;
                 touched.consents = 1;
             }
@@ -119,7 +119,7 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
             vec![Step::new(PUT_RESOURCE, [resource.id.as_str().into(), document(resource).into()])]
         }
         Change::RemoveResource(id) => remove_resource(id, now),
-        Change::PutClient(client, assurance) => vec![put_client(client, *assurance)],
+        Change::PutClient(client, assurance) => vec![end_removed(&client.id), put_client(client, *assurance)],
         Change::RemoveClient(id) => remove_client(id, now),
         Change::SuspendClient(id) => vec![
             is_a_client(id),
@@ -197,6 +197,7 @@ fn remove_client(id: &ClientId, now: i64) -> Vec<Step> {
         Step::new(REMOVE_SECRETS, [id.as_str().into()]),
         Step::new(REMOVE_CLIENT, [id.as_str().into()]),
         Step::new(REMOVE_DYNAMIC_CLIENT, [id.as_str().into()]),
+        note_removed(id, now),
     ]
 }
 

@@ -22,7 +22,11 @@ static INSERT_SUPPORTS: BatchInsert =
     BatchInsert::new("INSERT INTO status_support (idx, kind, value) VALUES", 3, "ON CONFLICT DO NOTHING");
 const INHERIT: &str = "INSERT INTO status_support (idx, kind, value)
     SELECT $1, kind, value FROM status_support WHERE idx = $2 ON CONFLICT DO NOTHING";
+/// A kind that no support has.
+const REMOVED_CLIENT: &str = "removed_client";
+
 const REVOKE: &str = "INSERT INTO revocation (id, kind, value, ended_at, ends_at) VALUES ($1, $2, $3, $4, $5)";
+const REVOKE_OF_REMOVED_CLIENT: &str = "UPDATE revocation SET kind = 'client' WHERE kind = $1 AND value = $2";
 const LIST_REVOCATIONS: &str = "SELECT kind, value, ended_at FROM revocation WHERE ends_at > $1";
 
 const HAS_ENTRIES: &str = "SELECT COUNT(*) FROM (SELECT idx FROM status_entry
@@ -164,10 +168,20 @@ pub(super) fn entry_steps(entries: &[StatusEntry]) -> Vec<Step> {
 
 /// The step that ends what rests on a thing and was asked for by `now`.
 pub(super) fn revoke_step(support: &Support, now: i64) -> Step {
+    Step::new(REVOKE, revocation(support.kind(), &support.value(), now))
+}
+
+/// The step that notes when a client is removed. While it is gone, that alone is why its tokens count no more.
+pub(super) fn note_removed(id: &ClientId, now: i64) -> Step {
+    Step::new(REVOKE, revocation(REMOVED_CLIENT, id.as_str(), now))
+}
+
+/// The step with which a client is declared: what another of its name held when it was removed has ended.
+pub(super) fn end_removed(id: &ClientId) -> Step {
+    Step::new(REVOKE_OF_REMOVED_CLIENT, [REMOVED_CLIENT.into(), id.as_str().into()])
+}
+
+fn revocation(kind: &str, value: &str, now: i64) -> [Value; 5] {
     let ends_at = now.saturating_add(REMEMBERED_SECONDS);
-    let value = support.value();
-    Step::new(
-        REVOKE,
-        [random_id("rev").into(), support.kind().into(), value.as_ref().into(), now.into(), ends_at.into()],
-    )
+    [random_id("rev").into(), kind.into(), value.into(), now.into(), ends_at.into()]
 }

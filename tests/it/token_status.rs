@@ -143,6 +143,32 @@ world_test! {
         assert_eq!((head.status.as_u16(), head.text.as_str()), (200, ""));
     }
 
+    async fn a_client_that_is_declared_again_does_not_get_back_what_it_held(world: World) {
+        let listed = Listed::new(&world).await;
+        let (id, snapshot) = ("worker".parse().unwrap(), world.server.app.snapshot());
+        let declared = snapshot.registry.client(&id).unwrap().client.clone();
+        let secret = snapshot.secrets_of(&id)[0].clone();
+        let own = world.own_token("worker", &[RECORDS]).await;
+        listed.wait();
+        assert_eq!(listed.introspect("records-backend", &own).await["active"], true);
+        world.server.change(&[Change::RemoveClient(id)]).await;
+        assert_eq!(listed.introspect("records-backend", &own).await, json!({"active": false}));
+        listed.wait();
+        assert_eq!(listed.status(&own).await, INVALID);
+        let again = [Change::PutClient(declared, Assurance::Vetted), Change::AddSecret(secret)];
+        world.server.change(&again).await;
+        let new = world.own_token("worker", &[RECORDS]).await;
+        for _ in 0..2 {
+            assert_eq!(listed.introspect("records-backend", &own).await, json!({"active": false}));
+            assert_eq!(listed.introspect("records-backend", &new).await["active"], true);
+            listed.wait();
+            assert_eq!((listed.status(&own).await, listed.status(&new).await), (INVALID, VALID));
+        }
+        // To declare it once more as it is ends nothing.
+        world.server.change(&again[..1]).await;
+        assert_eq!(listed.introspect("records-backend", &new).await["active"], true);
+    }
+
     async fn there_is_no_list_where_no_token_has_an_entry(world: World) {
         let listed = Listed::new(&world).await;
         for path in ["/status/0", "/status/1", "/status/00", "/status/-1", "/status/x", "/status/9223372036854775807"] {
