@@ -10,36 +10,21 @@ const WALK_CHAIN: &str = "SELECT seq, prev_hash, hash, body,
     at_ms, request_id, outcome, reason, subject, client, resource, jti, txn
     FROM audit_event WHERE writer_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3";
 
-/// The same as one text, since handing over a row costs more than reading it: each number ends with a comma, each text
-/// begins with its length in bytes and a colon, and without a length it is nothing. Behind it, 1 if every value is of the
-/// type of its column.
-macro_rules! walk_chain_as_text {
-    ($types_are_right:literal) => {
-        concat!(
-            "SELECT string_agg(
-                format('%s,%s,%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:', seq, at_ms,
-                octet_length(prev_hash), prev_hash, octet_length(hash), hash, octet_length(request_id), request_id,
-                octet_length(outcome), outcome, octet_length(reason), reason, octet_length(subject), subject,
-                octet_length(client), client, octet_length(resource), resource, octet_length(jti), jti,
-                octet_length(txn), txn, octet_length(body)) || body, ''), ",
-            $types_are_right,
-            " FROM (SELECT seq, prev_hash, hash, body,
-                at_ms, request_id, outcome, reason, subject, client, resource, jti, txn
-                FROM audit_event WHERE writer_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3) AS page"
-        )
-    };
-}
-
-/// PostgreSQL has no value of another type.
-const WALK_POSTGRES: &str = walk_chain_as_text!("CAST(1 AS BIGINT)");
-
-/// SQLite keeps what it is given: a blob is found by no look-up, and a number can be anything. The name of a blob comes
-/// before those of the other types.
-const WALK_SQLITE: &str = walk_chain_as_text!(
-    "min(typeof(seq) || typeof(at_ms) = 'integerinteger' AND 'blob' < min(typeof(prev_hash), typeof(hash), typeof(body),
+/// The same as one text, since SQLite hands over a row at a greater cost than it reads it: each number ends with a comma,
+/// each text begins with its length in bytes and a colon, and without a length it is nothing. Behind it, 1 if every value
+/// is of the type of its column. SQLite keeps what it is given: a blob is found by no look-up, and a number can be
+/// anything. The name of a blob comes before those of the other types.
+const WALK_CHAIN_AS_TEXT: &str = "SELECT string_agg(
+        format('%s,%s,%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:%s%s:', seq, at_ms,
+        octet_length(prev_hash), prev_hash, octet_length(hash), hash, octet_length(request_id), request_id,
+        octet_length(outcome), outcome, octet_length(reason), reason, octet_length(subject), subject,
+        octet_length(client), client, octet_length(resource), resource, octet_length(jti), jti, octet_length(txn), txn,
+        octet_length(body)) || body, ''),
+    min(typeof(seq) || typeof(at_ms) = 'integerinteger' AND 'blob' < min(typeof(prev_hash), typeof(hash), typeof(body),
         typeof(request_id), typeof(outcome), typeof(reason), typeof(subject), typeof(client), typeof(resource),
-        typeof(jti), typeof(txn)))"
-);
+        typeof(jti), typeof(txn)))
+    FROM (SELECT seq, prev_hash, hash, body, at_ms, request_id, outcome, reason, subject, client, resource, jti, txn
+        FROM audit_event WHERE writer_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3) AS page";
 
 /// Rows of SQLite that the other statements would not find, or could not read. The names of chains, hashes and checkpoints
 /// are ASCII.
@@ -91,23 +76,23 @@ impl Store {
         limit: i64,
         see: &mut (dyn FnMut(StoredRow<'_>) + Send),
     ) -> Result<usize, StoreError> {
-        let as_text = match &self.pools {
-            Pools::Sqlite { .. } => WALK_SQLITE,
-            Pools::Postgres { .. } => WALK_POSTGRES,
-        };
-        let page: Result<(Option<String>, Option<i64>), StoreError> = on_db!(self, read db => sqlx::query_as(as_text)
-            .bind(searchable(writer_id)).bind(from_seq).bind(limit.max(0)).fetch_one(db));
-        if let Ok((text, types_are_right)) = page
-            && types_are_right != Some(0)
-            && let Ok(rows) = rows_in(text.as_deref().unwrap_or_default())
-        {
-            let count = rows.len();
-            for row in rows {
-                see(row);
+        if let Pools::Sqlite { .. } = &self.pools {
+            let page: Result<(Option<String>, Option<i64>), StoreError> = on_db!(self, read db => async {
+                let query = sqlx::query_as(WALK_CHAIN_AS_TEXT).bind(searchable(writer_id)).bind(from_seq);
+                query.bind(limit.max(0)).fetch_one(db).await
+            });
+            if let Ok((text, types_are_right)) = page
+                && types_are_right != Some(0)
+                && let Ok(rows) = rows_in(text.as_deref().unwrap_or_default())
+            {
+                let count = rows.len();
+                for row in rows {
+                    see(row);
+                }
+                return Ok(count);
             }
-            return Ok(count);
+            // Something is not of the type of its column, or the database fails: row by row it shows where.
         }
-        // Something is not of the type of its column, or the database fails: row by row it shows where.
         on_db!(self, read db => async {
             let query = sqlx::query(WALK_CHAIN).bind(searchable(writer_id)).bind(from_seq).bind(limit.max(0));
             let rows = query.fetch_all(db).await?;
