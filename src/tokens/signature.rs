@@ -15,10 +15,45 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, UnparsedPublicKey,
 };
 use serde_json::{Map, Value};
+use std::sync::LazyLock;
 use zeroize::Zeroizing;
 
 /// The first byte of an uncompressed point (SEC 1 §2.3.3).
 const UNCOMPRESSED: u8 = 4;
+
+/// OpenSSL 3.0 sometimes cannot decode a key ("X509_PUBKEY_get0: decode error") while another thread decodes the first one
+/// of the process. So the first of each kind is one thread's: the public keys of RFC 7517 appendix A.1 and RFC 8037
+/// appendix A.2.
+static FIRST_KEYS: LazyLock<()> = LazyLock::new(|| {
+    let keys = [
+        (ES256_KEY, VerificationAlgorithm::ES256),
+        (RS256_KEY, VerificationAlgorithm::RS256),
+        (EDDSA_KEY, VerificationAlgorithm::EdDSA),
+    ];
+    for (jwk, algorithm) in keys {
+        // If OpenSSL cannot read even these, the keys that are meant say so.
+        let _ = Jwk::from_bytes(jwk).map(|jwk| josekit_verifier(&jwk, algorithm));
+    }
+});
+const ES256_KEY: &str = r#"{"kty": "EC", "crv": "P-256", "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+    "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}"#;
+const RS256_KEY: &str = r#"{"kty": "RSA", "e": "AQAB", "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}"#;
+const EDDSA_KEY: &str = r#"{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+/// To be called before a key is made or read by josekit.
+pub(super) fn before_the_first_key() {
+    LazyLock::force(&FIRST_KEYS);
+}
+
+fn josekit_verifier(jwk: &Jwk, algorithm: VerificationAlgorithm) -> Result<Box<dyn JwsVerifier>, josekit::JoseError> {
+    match algorithm {
+        VerificationAlgorithm::RS256 => RS256.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
+        VerificationAlgorithm::PS256 => PS256.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
+        VerificationAlgorithm::ES256 => ES256.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
+        VerificationAlgorithm::ES384 => ES384.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
+        VerificationAlgorithm::EdDSA => EdDSA.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
+    }
+}
 
 /// Verifies signatures in the form of RFC 7518 §3 and RFC 8037 §3.1.
 pub(super) enum Verifying {
@@ -36,15 +71,9 @@ impl Verifying {
     }
 
     fn from_jwk(jwk: &Jwk, algorithm: VerificationAlgorithm) -> Result<Self, String> {
+        before_the_first_key();
         // ring looks at a point only when it verifies, so josekit reads these keys too.
-        let josekit: Result<Box<dyn JwsVerifier>, _> = match algorithm {
-            VerificationAlgorithm::RS256 => RS256.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
-            VerificationAlgorithm::PS256 => PS256.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
-            VerificationAlgorithm::ES256 => ES256.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
-            VerificationAlgorithm::ES384 => ES384.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
-            VerificationAlgorithm::EdDSA => EdDSA.verifier_from_jwk(jwk).map(|verifier| Box::new(verifier) as _),
-        };
-        let josekit = josekit.map_err(|problem| problem.to_string())?;
+        let josekit = josekit_verifier(jwk, algorithm).map_err(|problem| problem.to_string())?;
         Ok(match algorithm {
             VerificationAlgorithm::ES256 => {
                 Self::Ring(UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, p256_point(jwk)?))
@@ -79,6 +108,7 @@ impl Signing {
     /// # Errors
     /// The key is not one of the algorithm's, or its two halves do not belong together.
     pub(super) fn from_jwk(jwk: &Jwk, algorithm: SigningAlgorithm) -> Result<Self, String> {
+        before_the_first_key();
         let rsa = |signer: Result<Box<dyn JwsSigner>, _>| {
             signer.map(Self::Josekit).map_err(|problem: josekit::JoseError| problem.to_string())
         };
@@ -140,6 +170,7 @@ mod tests {
     }
 
     fn pairs() -> [Pair; 2] {
+        before_the_first_key();
         let (p256, ed25519) = (Jwk::generate_ec_key(P_256).unwrap(), Jwk::generate_ed_key(Ed25519).unwrap());
         [
             Pair {
@@ -165,6 +196,17 @@ mod tests {
                 jwk: ed25519,
             },
         ]
+    }
+
+    #[test]
+    fn the_first_keys_can_be_read() {
+        for (jwk, algorithm) in [
+            (ES256_KEY, VerificationAlgorithm::ES256),
+            (RS256_KEY, VerificationAlgorithm::RS256),
+            (EDDSA_KEY, VerificationAlgorithm::EdDSA),
+        ] {
+            Verifying::from_jwk(&Jwk::from_bytes(jwk).unwrap(), algorithm).unwrap();
+        }
     }
 
     #[test]

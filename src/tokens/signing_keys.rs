@@ -1,7 +1,7 @@
 //! Our own keys: make, open, choose, publish, rotate.
 
 use super::jwk::{self, VerificationKey};
-use super::signature::Signing;
+use super::signature::{Signing, before_the_first_key};
 use super::{jose, seal};
 use crate::domain::identity_provider::VerificationAlgorithm;
 use crate::domain::resource::{SigningAlgorithm, TOKEN_LIFETIME_SECONDS};
@@ -134,6 +134,7 @@ pub(super) fn verification(algorithm: SigningAlgorithm) -> VerificationAlgorithm
 }
 
 fn generate_private_jwk(algorithm: SigningAlgorithm) -> Result<Zeroizing<String>, KeyProblem> {
+    before_the_first_key();
     let jwk = match algorithm {
         SigningAlgorithm::ES256 => Jwk::generate_ec_key(P_256),
         SigningAlgorithm::EdDSA => Jwk::generate_ed_key(Ed25519),

@@ -10,12 +10,14 @@ use procura::domain::resource::SigningAlgorithm;
 use procura::domain::signing_key::SigningKeyRecord;
 use procura::secrets::SecretsKey;
 use procura::tokens::issuer_keys::{IssuerKeys, KeyError};
+use procura::tokens::offline::OfflineVerifier;
 use procura::tokens::signing_keys::{LocalSigner, SigningKeys, rotate};
 use procura::upstream::fetch::Fetcher;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -24,6 +26,42 @@ const NOW: i64 = 1_795_500_000;
 fn fetcher() -> Fetcher {
     install_tls();
     Fetcher::new(Duration::from_secs(5), 64 * 1024)
+}
+
+/// OpenSSL 3.0 fails to decode a key here and there while other threads decode the first ones of the process, so each try
+/// is a process of its own: without one thread that goes first, each sixth failed.
+#[test]
+fn threads_that_read_the_first_keys_of_a_process_at_once_can_use_them_all() {
+    const CHILD: &str = "PROCURA_FIRST_KEYS";
+    if std::env::var_os(CHILD).is_none() {
+        for _ in 0..80 {
+            let name = "keys::threads_that_read_the_first_keys_of_a_process_at_once_can_use_them_all";
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            let output = child.args(["--exact", name]).env(CHILD, "1").output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+            assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child runs this test");
+        }
+        return;
+    }
+    let file = crate::vectors::stored();
+    let text = |name: &str| file[name].as_str().unwrap();
+    let (jwks, now) = (file["jwks"].to_string(), file["now"].as_i64().unwrap());
+    let good =
+        |name: &&str| file["vectors"].as_array().unwrap().iter().find(|vector| vector["name"] == **name).unwrap();
+    let names = ["good_es256", "good_eddsa", "good_rs256", "good_ps256"];
+    let tokens = names.map(|name| good(&name)["token"].as_str().unwrap());
+    let start = Barrier::new(8);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                start.wait();
+                let verifier = OfflineVerifier::new(text("issuer"), text("audience"), &jwks).unwrap();
+                for token in tokens {
+                    verifier.verify(token, now).unwrap();
+                }
+            });
+        }
+    });
 }
 
 // --- Our own keys.

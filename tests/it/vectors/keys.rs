@@ -34,11 +34,11 @@ pub(super) struct Keys {
 /// key of each kind read and used, is one thread's.
 static OPENSSL_IS_AWAKE: LazyLock<()> = LazyLock::new(|| {
     let keys = Keys::parse();
+    OfflineVerifier::new("https://issuer.example", "audience", &keys.jwks().to_string()).unwrap();
     for key in keys.published() {
         key.sign("input");
         key.verifier(key.algorithm).verify(b"input", b"no signature").unwrap_err();
     }
-    OfflineVerifier::new("https://issuer.example", "audience", &keys.jwks().to_string()).unwrap();
 });
 
 impl Keys {
