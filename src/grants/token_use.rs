@@ -92,7 +92,7 @@ async fn issued(app: &App, caller: &Caller, jti: &str) -> Result<Result<AuditEve
 
 impl<'a> Report<'a> {
     fn read(params: &'a Params) -> Result<Self, Refusal> {
-        let invalid = |detail: String| Refusal::new(ReasonCode::ParameterInvalid, detail);
+        let invalid = |detail: String| Refusal::new(ReasonCode::UseReportInvalid, detail);
         let text = |name: &'static str, text: &'a str, most: usize| {
             if text.len() > most {
                 return Err(invalid(format!("{name} is longer than {most} bytes")));
@@ -127,7 +127,7 @@ impl<'a> Report<'a> {
         } else {
             return Ok(());
         };
-        Err(Refusal::new(ReasonCode::ParameterInvalid, problem))
+        Err(Refusal::new(ReasonCode::UseReportInvalid, problem))
     }
 
     fn event(&self, received: &Received, caller: &Caller, issued: AuditEvent) -> AuditEvent {

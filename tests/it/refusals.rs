@@ -431,6 +431,8 @@ const TESTED_ELSEWHERE: &[(ReasonCode, &str)] = &[
     (ReasonCode::UseTokenUnknown, "token_use: at /audit/use, not at /token"),
     (ReasonCode::UsesTooMany, "token_use: at /audit/use, not at /token"),
     (ReasonCode::UseTokenFull, "token_use: at /audit/use, not at /token"),
+    (ReasonCode::UseReportUnreadable, "token_use: at /audit/use, not at /token"),
+    (ReasonCode::UseReportInvalid, "token_use: at /audit/use, not at /token"),
     (ReasonCode::ConsentDenied, "front_door"),
     (ReasonCode::SignInRequired, "front_door"),
     (ReasonCode::PageRequired, "front_door"),

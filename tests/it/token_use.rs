@@ -96,16 +96,16 @@ world_test! {
             (json!({"jti": jti}), ReasonCode::ParameterMissing),
             (json!({"for": "x"}), ReasonCode::ParameterMissing),
             (with(json!({"for": ""})), ReasonCode::ParameterMissing),
-            (with(json!({"for": "x".repeat(1_025)})), ReasonCode::ParameterInvalid),
-            (with(json!({"for": "a\nb"})), ReasonCode::ParameterInvalid),
-            (with(json!({"for": "a\u{1b}[2J"})), ReasonCode::ParameterInvalid),
-            (with(json!({"for": ["x"]})), ReasonCode::ParameterInvalid),
-            (with(json!({"request_id": "r".repeat(257)})), ReasonCode::ParameterInvalid),
-            (with(json!({"request_id": "r\u{7f}"})), ReasonCode::ParameterInvalid),
-            (with(json!({"used_at": "yesterday"})), ReasonCode::ParameterInvalid),
-            (with(json!({"used_at": 1.5})), ReasonCode::ParameterInvalid),
-            (with(json!({"used_at": NOW + 61})), ReasonCode::ParameterInvalid),
-            (with(json!({"used_at": NOW - 61})), ReasonCode::ParameterInvalid),
+            (with(json!({"for": "x".repeat(1_025)})), ReasonCode::UseReportInvalid),
+            (with(json!({"for": "a\nb"})), ReasonCode::UseReportInvalid),
+            (with(json!({"for": "a\u{1b}[2J"})), ReasonCode::UseReportInvalid),
+            (with(json!({"for": ["x"]})), ReasonCode::UseReportInvalid),
+            (with(json!({"request_id": "r".repeat(257)})), ReasonCode::UseReportInvalid),
+            (with(json!({"request_id": "r\u{7f}"})), ReasonCode::UseReportInvalid),
+            (with(json!({"used_at": "yesterday"})), ReasonCode::UseReportInvalid),
+            (with(json!({"used_at": 1.5})), ReasonCode::UseReportInvalid),
+            (with(json!({"used_at": NOW + 61})), ReasonCode::UseReportInvalid),
+            (with(json!({"used_at": NOW - 61})), ReasonCode::UseReportInvalid),
         ] {
             let answer = reports(&world, "records-backend", members.clone()).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{members}");
@@ -113,7 +113,7 @@ world_test! {
         }
         for (content_type, body) in [(JSON, "[]"), (JSON, r#"{"jti":"a","jti":"b","for":"x"}"#), ("text/plain", "jti=a&for=x")] {
             let answer = post(&world, "records-backend", content_type, body.to_owned()).await;
-            world.assert_refused(&answer, ReasonCode::NotAForm).await;
+            world.assert_refused(&answer, ReasonCode::UseReportUnreadable).await;
         }
         for members in [with(json!({"for": "x".repeat(1_024)})), with(json!({"used_at": NOW + 60})), with(json!({"used_at": (NOW - 60).to_string()}))] {
             assert_eq!(reports(&world, "records-backend", members).await.status, StatusCode::NO_CONTENT);
@@ -145,7 +145,7 @@ async fn a_use_that_is_reported_too_late_is_refused() {
     let jti = jti(&world).await;
     world.server.clock.advance(Duration::from_secs(86_400 + 10));
     let late = reports(&world, "records-backend", json!({"jti": jti, "for": "x", "used_at": NOW + 5})).await;
-    world.assert_refused(&late, ReasonCode::ParameterInvalid).await;
+    world.assert_refused(&late, ReasonCode::UseReportInvalid).await;
     assert_eq!(world.server.event(&late).await.detail.as_deref(), Some("used_at is more than a day ago"));
 }
 

@@ -192,6 +192,14 @@ reasons! {
         "The request must be application/x-www-form-urlencoded, in the body and not in the URL.",
         "The Content-Type names something else or nothing, or parameters were sent in the URL, where logs keep them.",
         "Send Content-Type: application/x-www-form-urlencoded, once, and all parameters in the body.";
+    UseReportUnreadable = "use_report_unreadable", Request, InvalidRequest,
+        "A report is a form or one JSON object without repeated members, as its Content-Type says, and not in the URL.",
+        "The body of a report at /audit/use is neither of the two, or parameters were sent in the URL.",
+        "Send Content-Type: application/json and one object, or application/x-www-form-urlencoded and a form.";
+    UseReportInvalid = "use_report_invalid", Request, InvalidRequest,
+        "Of a report, for has at most 1024 bytes and request_id 256, without control characters, and used_at is Unix seconds since the token was issued, within a day, and not in the future.",
+        "A member of a report at /audit/use is out of its bounds; the detail says which.",
+        "Send it within its bounds: a long statement by its name, and used_at as a whole number.";
     ParameterTooMany = "parameter_too_many", Request, InvalidRequest,
         "The request has too many parameters.",
         "More parameters, or more resource and audience values, than any client needs.",

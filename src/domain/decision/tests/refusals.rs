@@ -67,6 +67,8 @@ const GIVEN_ELSEWHERE: &[ReasonCode] = &[
     ReasonCode::UseTokenUnknown,
     ReasonCode::UsesTooMany,
     ReasonCode::UseTokenFull,
+    ReasonCode::UseReportUnreadable,
+    ReasonCode::UseReportInvalid,
     ReasonCode::ConsentDenied,
     ReasonCode::SignInRequired,
     ReasonCode::PageRequired,
