@@ -45,9 +45,11 @@ pub fn length(seconds: u64) -> String {
     }
 }
 
-/// The text with every control character, and every character that turns the direction of text, written out.
+/// The text in one line: every control character, and every one that turns the direction of text, breaks a line or is not
+/// seen, written out.
 pub fn printable(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     text.chars().fold(String::with_capacity(text.len()), |mut printable, c| {
         if c.is_control() || turns(c) {
             printable.extend(c.escape_default());

@@ -3,7 +3,7 @@
 use super::{CliError, Context, output};
 use crate::app::Memory;
 use crate::clock::Clock;
-use crate::grants::inspection::{Against, Finding, Inspection, inspect, printable};
+use crate::grants::inspection::{Against, Finding, Inspection, indented, inspect};
 use crate::tokens::offline::Outcome;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -103,7 +103,7 @@ fn print(inspection: &Inspection) {
     output::text("");
     for part in [&inspection.header, &inspection.claims] {
         if !part.is_empty() {
-            output::text(&printable(&serde_json::to_string_pretty(part).unwrap_or_default()));
+            output::text(&indented(part));
         }
     }
     output::text("");

@@ -6,10 +6,11 @@ mod kind;
 mod words;
 
 pub use kind::Kind;
-pub use words::printable;
+pub use words::indented;
 
 use super::standing::{Ended, Held, still_good_for};
 use crate::app::Remembered;
+use crate::audit::words::printable;
 use crate::domain::delegation::ActChain;
 use crate::domain::resource::{Resource, canonical_uri};
 use crate::domain::token_status::{TokenStatus, index_of};

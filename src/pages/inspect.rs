@@ -9,7 +9,7 @@ use super::posted::Posted;
 use crate::app::App;
 use crate::config::is_loopback;
 use crate::grants::Received;
-use crate::grants::inspection::{Against, Inspection, InspectionProblem, inspect, printable};
+use crate::grants::inspection::{Against, Inspection, InspectionProblem, indented, inspect};
 use crate::tokens::offline::Outcome;
 use askama::Template;
 use axum::Extension;
@@ -114,7 +114,7 @@ fn sentence(line: &str) -> String {
 }
 
 fn pretty(part: &Map<String, Value>) -> String {
-    if part.is_empty() { String::new() } else { printable(&serde_json::to_string_pretty(part).unwrap_or_default()) }
+    if part.is_empty() { String::new() } else { indented(part) }
 }
 
 /// A page of elsewhere must not look at what is shown here: neither by a form, nor under a name of its own that leads to

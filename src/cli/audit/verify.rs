@@ -109,7 +109,12 @@ fn tell(report: &ChainReport, outside: &KeptOutside, is_vouched: bool) {
         output::note(&format!("checkpoint {}: {}", fault.number, printable(&fault.problem)));
     }
     for fault in &report.faults {
-        output::note(&format!("chain {} event {}: {}", fault.writer_id, fault.seq, printable(&fault.problem)));
+        output::note(&format!(
+            "chain {} event {}: {}",
+            printable(&fault.writer_id),
+            fault.seq,
+            printable(&fault.problem)
+        ));
     }
     if !report.is_whole() {
         return;

@@ -2,6 +2,7 @@
 
 use super::kind::Kind;
 use crate::app::Remembered;
+use crate::audit::words::printable;
 use crate::domain::client::Assurance;
 use crate::domain::delegation::ActChain;
 use crate::domain::names::ClientId;
@@ -176,22 +177,10 @@ fn lower_first(text: &str) -> String {
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
-/// A token is foreign text: what could steer a terminal, or turn the direction of writing, is spelled out.
-pub fn printable(text: &str) -> String {
-    let is_plain = |c: char| {
-        c == '\n'
-            || !(c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-    };
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_plain(c) {
-            plain.push(c);
-        } else {
-            plain.extend(c.escape_unicode());
-        }
-    }
-    plain
+/// A part of a token as indented JSON. It is foreign text, so what could steer a terminal is written out.
+pub fn indented(part: &Map<String, Value>) -> String {
+    let lines = serde_json::to_string_pretty(part).unwrap_or_default();
+    lines.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -240,9 +229,15 @@ mod tests {
         assert_eq!(told(Kind::RefreshToken, Outcome::Fail, json!({})).await, "This is a refresh token.");
     }
 
-    #[test]
-    fn a_claim_cannot_steer_the_terminal() {
-        assert_eq!(printable("a\u{1b}[31m\u{9b}\u{202e}b\nc"), "a\\u{1b}[31m\\u{9b}\\u{202e}b\nc");
+    #[tokio::test]
+    async fn a_claim_cannot_steer_the_terminal() {
+        let claims = json!({"sub": "a\u{1b}[31m\u{9b}\u{202e}b\n\nPASS  signature"});
+        let sentence = told(Kind::OtherAccessToken, Outcome::Fail, claims.clone()).await;
+        assert!(sentence.contains(r", about a\u{1b}[31m\u{9b}\u{202e}b\n\nPASS  signature, "), "{sentence}");
+        assert_eq!(
+            indented(claims.as_object().unwrap()),
+            "{\n  \"sub\": \"a\\u001b[31m\\u{9b}\\u{202e}b\\n\\nPASS  signature\"\n}"
+        );
     }
 
     #[test]
