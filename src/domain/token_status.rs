@@ -100,6 +100,11 @@ impl Support {
     }
 }
 
+/// A token and every token that it came of, each as the root of its own branch. `actors`: the current one first.
+pub fn branches(txn: &str, actors: &[String]) -> impl Iterator<Item = Support> {
+    (0..=actors.len()).map(move |from| Support::Branch(txn.to_owned(), actors.get(from..).unwrap_or_default().to_vec()))
+}
+
 /// No two lists of parts have the same text: each part is counted.
 fn digest(parts: &[&str]) -> String {
     let mut hash = Sha256::new();

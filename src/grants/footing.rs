@@ -10,7 +10,7 @@ use crate::domain::names::ClientId;
 use crate::domain::resource::canonical_uri;
 use crate::domain::subject::{OwnToken, Subject, SubjectIssuer};
 use crate::domain::target::Target;
-use crate::domain::token_status::Support;
+use crate::domain::token_status::{self, Support};
 use crate::domain::user::User;
 use crate::store::StoreError;
 
@@ -97,9 +97,7 @@ pub(super) fn ended(known: Remembered<'_>, held: &Held<'_>) -> Option<String> {
 fn branches(txn: Option<&str>, act: Option<&ActChain>) -> Vec<Support> {
     let Some(txn) = txn else { return Vec::new() };
     let actors: Vec<String> = act.into_iter().flat_map(ActChain::actors).map(|actor| actor.sub.clone()).collect();
-    (0..=actors.len())
-        .map(|from| Support::Branch(txn.to_owned(), actors.get(from..).unwrap_or_default().to_vec()))
-        .collect()
+    token_status::branches(txn, &actors).collect()
 }
 
 /// The branch that a token is the root of: it and all that came of it.

@@ -4,6 +4,7 @@ use super::sql::{Search, Step, corrupt, searchable};
 use super::{ConsentRequest, Store, StoreError};
 use crate::domain::consent::{Consent, ConsentAnswer, ConsentSource, ConsentingUser};
 use crate::domain::names::{ClientId, UserId};
+use std::collections::HashSet;
 
 // One statement, so that a consent which is taken back meanwhile is not seen both ways. Those of the user and those for
 // everyone are looked for by themselves: with an OR, a planner without statistics reads the whole table.
@@ -36,6 +37,7 @@ const LIST_CONSENTS: &str =
     "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
     paused_at, fingerprint, redirect_uri
     FROM consent WHERE TRUE";
+const REVOKED_SINCE: &str = "SELECT id FROM consent WHERE revoked_at >= $1";
 const FIND_CONSENT: &str =
     "SELECT id, user_id, client_id, resource_id, scopes, source, granted_at, expires_at, revoked_at,
     paused_at, fingerprint, redirect_uri
@@ -74,6 +76,12 @@ impl Store {
         let (sql, values) = search.finish();
         let rows: Vec<ConsentRow> = on_db!(self, read db => bind_all!(sqlx::query_as(sql), values).fetch_all(db))?;
         rows.into_iter().map(Consent::try_from).collect()
+    }
+
+    /// The consents that were taken back at this moment or later.
+    pub async fn consents_revoked_since(&self, at: i64) -> Result<HashSet<String>, StoreError> {
+        let ids: Vec<String> = on_db!(self, read db => sqlx::query_scalar(REVOKED_SINCE).bind(at).fetch_all(db))?;
+        Ok(ids.into_iter().collect())
     }
 
     /// One consent.

@@ -509,6 +509,14 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
         let ended: Value =
             serde_json::from_str(&said(&command(&world, &["--json", "revoke", "--user", "corp|alice"]))).unwrap();
         assert_eq!((ended["consents"].as_i64(), ended["tokens"].as_i64()), (Some(2), Some(2)));
+        for (target, counts) in [
+            (["--user", "corp|alice"], "0 live tokens"),
+            (["--client", "assistant"], "1 live token"),
+            (["--resource", "records"], "0 live tokens"),
+        ] {
+            let preview = said(&command(&world, &[&["revoke"], &target[..], &["--preview"]].concat()));
+            assert!(preview.ends_with(counts), "what has ended is not counted again: {preview}");
+        }
         world.server.app.refresh().await.unwrap();
         assert_eq!(listed.introspect("records-backend", &token).await, json!({"active": false}));
         assert_eq!(listed.introspect("models-backend", &bob).await["active"], true);
