@@ -48,7 +48,7 @@ SHORT_BENCH := BENCH_NO_BUILD=1 PROCURA_BIN="$(CARGO_TARGET_DIR)/debug/procura" 
 test-bench: ## The benchmarks in their shortest form; what they print here is no figure.
 	cargo build --locked
 ifeq ($(shell uname),Linux)
-	$(SHORT_BENCH) BENCH_ONLY="peer sqlite postgres es256 own client_credentials jwks" bench/run.sh
+	$(SHORT_BENCH) BENCH_ONLY="peer sqlite postgres es256 own client_credentials jwks listed forward_auth" bench/run.sh
 	$(SHORT_BENCH) BENCH_ONLY="events" BENCH_AUDIT_ROWS=2000 bench/run.sh growth.mjs
 endif
 

@@ -2,9 +2,10 @@
 //
 // BENCH_SECONDS (5): how long each figure is measured. BENCH_ROUNDS (1): how often; the median counts.
 // BENCH_ONLY: only what has these words in its name: targets (speed, floor, peer, sqlite, postgres), kinds (es256, rs256,
-// own, client_credentials, jwks). BENCH_CONNECTIONS ("1 16 64"). BENCH_TOKENS (20000): distinct subject tokens, each of
-// another user. BENCH_REALTIME=1, as root: before whatever else runs on the machine. BENCH_SAVE=name: write
-// bench/results/name.{json,md} and not below the target folder.
+// own, client_credentials, jwks, and for a backend with a status list: listed, its exchanges, and forward_auth).
+// BENCH_CONNECTIONS ("1 16 64"). BENCH_TOKENS (20000): distinct subject tokens, each of another user. BENCH_REALTIME=1, as
+// root: before whatever else runs on the machine. BENCH_SAVE=name: write bench/results/name.{json,md} and not below the
+// target folder.
 
 import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
@@ -31,7 +32,8 @@ await Session.run('latest', async (session) => {
   const issuer = session.stopAtEnd(await Issuer.start());
   const tokens = {};
   for (const alg of ALGORITHMS) {
-    if (!wants(alg.toLowerCase()) && !(alg === 'ES256' && wants('own'))) continue;
+    const isUsed = alg === 'ES256' && ['own', 'listed', 'forward_auth'].some(wants);
+    if (!wants(alg.toLowerCase()) && !isUsed) continue;
     say(`signing ${TOKENS} ID tokens with ${alg} ...`);
     tokens[alg] = issuer.idTokens(alg, TOKENS);
   }
@@ -68,6 +70,13 @@ async function procura(session, target, database, issuer, tokens) {
   }
   await measured('client_credentials', { bodies: [clientCredentials()] });
   await measured('jwks', { method: 'GET', path: '/.well-known/jwks.json', headers: {} });
+  if (wants('listed') || wants('forward_auth')) {
+    await server.declare({ statusList: true });
+    const bodies = tokens.ES256.map((token) => exchange(token));
+    await measured('listed', { bodies });
+    const listed = wants('forward_auth') ? await issued(server.origin, headers, bodies.slice(0, OWN_TOKENS)) : [];
+    await measured('forward_auth', { method: 'GET', path: '/forward-auth/records', headers: {}, bodies: listed });
+  }
 
   const starts = [];
   for (let start = 0; start < COLD_STARTS; start += 1) {

@@ -1,7 +1,8 @@
 -- wrk's side: sends the requests of a file one after the other, and prints what it measured as JSON.
 --
 -- The first line of the file is the head of every request: method, path, then header fields, separated by tabs. Every
--- further line is a body; without one the requests have none. Requests are put together before the clock starts.
+-- further line is a body, or the bearer token of a request without one if the method is GET; without a line the requests
+-- have none. Requests are put together before the clock starts.
 
 local requests = {}
 local at = 0
@@ -18,6 +19,10 @@ function init(args)
         wrk.headers[name] = value
       end
     else
+      if wrk.method == "GET" then
+        wrk.headers["Authorization"] = "Bearer " .. line
+        line = nil
+      end
       requests[#requests + 1] = wrk.format(nil, head[2], nil, line)
     end
   end

@@ -11,7 +11,10 @@ let offset = 0;
 
 /** A kind of request, written down for wrk. */
 export class Requests {
-  /** @param {{ method?: string, path: string, headers?: Record<string, string>, bodies?: string[] }} what */
+  /**
+   * @param {{ method?: string, path: string, headers?: Record<string, string>, bodies?: string[] }} what
+   * With GET the `bodies` are bearer tokens.
+   */
   static async write(folder, name, { method = 'POST', path, headers = {}, bodies = [] }) {
     const form = method === 'POST' ? { 'Content-Type': 'application/x-www-form-urlencoded' } : {};
     const fields = Object.entries({ ...form, ...headers }).map(([field, value]) => `${field}: ${value}`);

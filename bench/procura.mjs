@@ -16,7 +16,7 @@ export const RECORDS = 'https://records.example.com/api';
 export const MODELS = 'https://models.example.com/v1';
 
 /** One provider, two backends, a client that users agreed to, and the first backend as a client of the second. */
-const registry = (issuer, policies) => `
+const registry = (issuer, policies, statusList = false) => `
 [[identity_provider]]
 id = "corp"
 issuer = "${issuer}"
@@ -34,6 +34,7 @@ clients = ["assistant"]
 id = "records"
 audience = "${RECORDS}"
 name = "Health records"
+status_list = ${statusList}
 token_lifetime_seconds = 3600
 release_claims = ["roles"]
 may_exchange_to = ["models"]
@@ -89,6 +90,7 @@ export class Procura {
   #database;
   #process;
   #secrets = {};
+  #declared;
 
   /**
    * Migrates, declares and seeds; starts nothing. So many `users` have agreed to the client `assistant`; there are so many
@@ -111,14 +113,20 @@ ${settings}
 `;
     await writeFile(join(folder, 'procura.toml'), config, { mode: 0o600 });
     await procura.cli('migrate');
-    await writeFile(join(folder, 'registry.toml'), registry(issuer, policies));
-    await procura.cli('apply', 'registry.toml');
+    procura.#declared = [issuer, policies];
+    await procura.declare({ statusList: false });
     await database.sql(consents(database.numbers(users)));
     await database.analyze();
     for (const id of ['assistant', 'records-backend']) {
       procura.#secrets[id] = JSON.parse(await procura.cli('--json', 'client', 'rotate-secret', id)).client_secret;
     }
     return procura;
+  }
+
+  /** Declares everything; with `statusList` the records' tokens are in a status list. */
+  async declare({ statusList }) {
+    await writeFile(join(this.#folder, 'registry.toml'), registry(...this.#declared, statusList));
+    await this.cli('apply', 'registry.toml');
   }
 
   cli(...args) {
