@@ -2,6 +2,7 @@
 //! it.
 
 use super::{App, FETCH_BYTES, FETCH_TIMEOUT};
+use crate::audit::seen::{Seen, newest_in};
 use crate::audit::signed::OutsideLine;
 use crate::config::EvidenceSettings;
 use crate::domain::checkpoint::{ReadCheckpoint, hash_of};
@@ -100,7 +101,7 @@ async fn to_file(app: &App, file: &mut Place<PathBuf>) -> Result<u64, String> {
     let cannot = |problem: std::io::Error| format!("{}: {problem}", path.display());
     let mut last = match file.last {
         Some(last) => last,
-        None => last_in(&path).await.map_err(cannot)?,
+        None => newest_kept(&path).await.map_err(cannot)?.map_or(0, |(number, _)| number),
     };
     file.last = Some(last);
     let mut count: u64 = 0;
@@ -137,20 +138,35 @@ async fn append(path: &Path, text: &[u8]) -> std::io::Result<()> {
     file.sync_data().await
 }
 
-/// The highest number in the last lines of the file; 0 if there is none.
-async fn last_in(path: &Path) -> std::io::Result<i64> {
+/// What the file of copies says of the newest checkpoint. If it cannot be read, that is logged, and nothing is known.
+pub(super) async fn seen_before(settings: &EvidenceSettings) -> Seen {
+    let Some(path) = &settings.checkpoint_file else {
+        return Seen::default();
+    };
+    match newest_kept(path).await {
+        Ok(newest) => Seen::of(newest),
+        Err(problem) => {
+            tracing::error!(file = %path.display(), %problem, "the checkpoints kept outside cannot be read");
+            Seen::default()
+        }
+    }
+}
+
+/// The newest checkpoint in the last lines of the file: number and hash.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub async fn newest_kept(path: &Path) -> std::io::Result<Option<(i64, String)>> {
     let mut file = match OpenOptions::new().read(true).open(path).await {
         Ok(file) => file,
-        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(problem) => return Err(problem),
     };
     let length = file.metadata().await?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(END_BYTES))).await?;
     let mut end = Vec::new();
     file.read_to_end(&mut end).await?;
-    let lines = end.split(|byte| *byte == b'\n');
-    let numbers = lines.filter_map(|line| serde_json::from_slice::<OutsideLine>(line).ok()).map(|line| line.number);
-    Ok(numbers.max().unwrap_or(0))
+    Ok(newest_in(&end))
 }
 
 /// What is behind the last one that arrived; at the start the newest one, which binds all before it.
@@ -170,12 +186,24 @@ async fn to_url(app: &App, url: &mut Place<Url>, fetcher: &Fetcher) -> Result<u6
             return Ok(count);
         }
         for (number, line) in lines {
-            fetcher.post_json(&url.at, line.into_bytes()).await.map_err(|problem| problem.to_string())?;
+            let posted = fetcher.post_json(&url.at, line.into_bytes()).await;
+            posted.map_err(|problem| without_secrets(&problem.to_string(), &url.at))?;
             last = number;
             url.last = Some(last);
             count = count.saturating_add(1);
         }
     }
+}
+
+/// A user, a password or a query may be what the receiver knows us by.
+fn without_secrets(problem: &str, url: &Url) -> String {
+    let mut shown = url.clone();
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    if shown.query().is_some() {
+        shown.set_query(Some("..."));
+    }
+    problem.replace(url.as_str(), shown.as_str())
 }
 
 /// The next checkpoints behind this number, as lines.
@@ -204,11 +232,18 @@ pub fn outside_line(stored: &StoredCheckpoint, keys: &EvidenceKeys) -> Result<St
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_a_receiver_knows_us_by_is_not_told() {
+        let url: Url = "https://us:secret@logs.example/in?key=secret".parse().unwrap();
+        let told = without_secrets(&format!("{url} answered with status 500"), &url);
+        assert_eq!(told, "https://logs.example/in?... answered with status 500");
+    }
+
     #[tokio::test]
     async fn what_is_in_the_file_is_read_from_its_end_and_a_torn_line_does_no_harm() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("checkpoints.jsonl");
-        assert_eq!(last_in(&path).await.unwrap(), 0);
+        assert_eq!(newest_kept(&path).await.unwrap(), None);
         let line = |number| {
             let line = OutsideLine { number, hash: String::new(), checkpoint: "x".repeat(9_000), jwk: Value::Null };
             serde_json::to_string(&line).unwrap() + "\n"
@@ -216,11 +251,11 @@ mod tests {
         for number in 1..=20 {
             append(&path, line(number).as_bytes()).await.unwrap();
         }
-        assert_eq!(last_in(&path).await.unwrap(), 20);
+        assert_eq!(newest_kept(&path).await.unwrap().unwrap().0, 20);
         append(&path, &line(21).as_bytes()[..500]).await.unwrap();
-        assert_eq!(last_in(&path).await.unwrap(), 20);
+        assert_eq!(newest_kept(&path).await.unwrap().unwrap().0, 20);
         append(&path, line(21).as_bytes()).await.unwrap();
-        assert_eq!(last_in(&path).await.unwrap(), 21);
+        assert_eq!(newest_kept(&path).await.unwrap().unwrap().0, 21);
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!((text.lines().count(), text.ends_with('\n')), (22, true));
     }

@@ -89,7 +89,7 @@ fn notary<'a>(
     keys: &'a EvidenceKeys,
     sign: &'a (dyn Fn(&crate::domain::checkpoint::Checkpoint) -> Result<String, String> + Sync),
 ) -> Notary<'a> {
-    Notary { store: &app.store, issuer: &app.config.issuer, reader: keys, sign }
+    Notary { store: &app.store, issuer: &app.config.issuer, reader: keys, seen: &app.seen_checkpoint, sign }
 }
 
 /// Removes what is older than it is to be kept, and says so.

@@ -22,7 +22,7 @@ pub use caches::{ConsentCache, UserCache};
 pub use client_documents::ResolveError;
 pub use clients::ClientDirectory;
 pub use consent_handles::ConsentHandles;
-pub use copies::outside_line;
+pub use copies::{newest_kept, outside_line};
 pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
 pub use remembered::{Memory, Remembered};
@@ -35,6 +35,7 @@ pub use uses::ConsentUses;
 
 use crate::audit::checkpoint::{CheckpointProblem, Made};
 use crate::audit::prune::PruneProblem;
+use crate::audit::seen::Seen;
 use crate::audit::writer::AuditWriter;
 use crate::clock::Clock;
 use crate::config::{Config, LimitSettings};
@@ -95,6 +96,8 @@ pub struct App {
     pub login_providers: LoginProviders,
     /// Where events are handed in.
     pub audit: AuditWriter,
+    /// The newest checkpoint that this server saw.
+    seen_checkpoint: Seen,
     /// What is counted.
     pub metrics: Metrics,
     /// Consents of users seen lately.
@@ -163,6 +166,7 @@ impl App {
             status_lists: StatusLists::new(config.tokens.status_list_ttl_seconds),
             limits: Limits::new(&config.limits, config.registration.per_minute),
             use_reports: UseReports::new(&config.evidence),
+            seen_checkpoint: copies::seen_before(&config.evidence).await,
             secret_check: SecretCheck::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             signing_keys: ArcSwap::from_pointee(signing_keys),

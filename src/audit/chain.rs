@@ -1,6 +1,7 @@
 //! One chain, read event by event: places, links, hashes, columns, and what checkpoints signed of it.
 
 use super::columns;
+use super::words::{moment, moment_ms};
 use crate::domain::checkpoint::Segment;
 use crate::domain::event::{ChainHead, ChainedEvent};
 use crate::domain::hex::{self, Hash};
@@ -11,10 +12,15 @@ use std::collections::VecDeque;
 /// How many events are in memory at once.
 const PAGE: i64 = 500;
 
+/// How much older than the last checkpoint that did not sign it an event may say that it is, in seconds: clocks differ.
+const LATE_AT_MOST_SECONDS: i64 = 900;
+
 /// A segment that some checkpoint signed.
 #[derive(Debug, Clone)]
 pub(super) struct SignedSegment {
     pub(super) checkpoint: i64,
+    /// The number of the checkpoint before that one, and when it was made, Unix seconds.
+    pub(super) before: (i64, i64),
     pub(super) segment: Segment,
 }
 
@@ -27,6 +33,8 @@ pub(super) struct Expected {
     pub(super) segments: VecDeque<SignedSegment>,
     /// Where the chain was cut: the last segment whose events may be gone.
     pub(super) cut: Option<SignedSegment>,
+    /// The number of the newest checkpoint, and when it was made, Unix seconds.
+    pub(super) newest: (i64, i64),
 }
 
 /// A chain, as far as it was read.
@@ -40,6 +48,10 @@ pub(super) struct Chain {
     pub(super) signed: u64,
     /// How many events before the cut are still there.
     pub(super) before_cut: u64,
+    /// The first event that says it is older than it can be, and why it cannot.
+    pub(super) late: Option<(i64, String)>,
+    /// The place of the first event that was there.
+    pub(super) began_at: Option<i64>,
     expected: Expected,
     /// Whether the first event has been seen.
     begun: bool,
@@ -54,6 +66,8 @@ impl Chain {
             events: 0,
             signed: 0,
             before_cut: 0,
+            late: None,
+            began_at: None,
             expected,
             begun: false,
             tree: Some(Growing::default()),
@@ -89,6 +103,11 @@ impl Chain {
         }
     }
 
+    /// Whether something is wrong at or before the cut, where events may go at any moment.
+    pub(super) fn is_before_cut(&self) -> bool {
+        self.expected.cut.as_ref().is_some_and(|cut| self.last.seq < cut.segment.last)
+    }
+
     /// What checkpoints signed and is not there, once all that is there was read.
     pub(super) fn unread(&mut self) -> Option<String> {
         let missing = self.expected.segments.iter().find(|signed| signed.segment.last > self.last.seq)?;
@@ -108,16 +127,36 @@ impl Chain {
         {
             return Err(format!("replaced: its hash is {}, the head of the chain says {}", row.hash, head.hash));
         }
+        self.date(row);
         self.sign(row.seq, &digest)?;
         self.last.seq = row.seq;
         row.hash.clone_into(&mut self.last.hash);
         Ok(())
     }
 
+    /// An event is written within seconds. Had it been there when the checkpoint was made before the one that signed it,
+    /// that one would have signed it.
+    fn date(&mut self, row: &StoredRow<'_>) {
+        let signed = self.expected.segments.front().filter(|signed| signed.segment.has(row.seq));
+        let (number, made_at) = signed.map_or(self.expected.newest, |signed| signed.before);
+        let is_late = number > 0 && row.at_ms.div_euclid(1000) < made_at.saturating_sub(LATE_AT_MOST_SECONDS);
+        if is_late && self.late.is_none() {
+            let (at, made_at) = (moment_ms(row.at_ms), moment(made_at));
+            self.late = Some((
+                row.seq,
+                format!(
+                    "inserted: it says that it is of {at}, and checkpoint {number} of {made_at} did not sign it; or the \
+                     clock of its server was set back"
+                ),
+            ));
+        }
+    }
+
     /// Of a chain that was cut, the first event that is still there may be any up to the one behind the cut. What is left
     /// before the cut is bound by the hash at the cut, which was signed.
     fn begin(&mut self, row: &StoredRow<'_>) {
         self.begun = true;
+        self.began_at = Some(row.seq);
         let Some(cut) = &self.expected.cut else {
             return;
         };
@@ -148,7 +187,7 @@ impl Chain {
 
     /// Compares the end of a segment with what was signed.
     fn sign(&mut self, seq: i64, digest: &Hash) -> Result<(), String> {
-        let Some(SignedSegment { checkpoint, segment }) = self.expected.segments.front() else {
+        let Some(SignedSegment { checkpoint, segment, .. }) = self.expected.segments.front() else {
             return Ok(());
         };
         if !segment.has(seq) {

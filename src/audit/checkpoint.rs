@@ -1,5 +1,6 @@
 //! Making checkpoints: what came since the last one, chain by chain, signed and stored.
 
+use super::seen::Seen;
 use crate::domain::checkpoint::{Checkpoint, EVENTS_AT_MOST, ReadCheckpoint, SEGMENTS_AT_MOST, Segment, Standing};
 use crate::domain::event::ChainHead;
 use crate::domain::hex;
@@ -18,6 +19,13 @@ pub enum CheckpointProblem {
     /// The newest checkpoint is not whole, so that nothing can follow it.
     #[error("checkpoint {0}: {1}; procura audit verify says more")]
     NotWhole(i64, String),
+    /// A checkpoint that was seen before is not there any more, or is another one: nothing is signed in its place.
+    #[error(
+        "checkpoint {0} was seen before and is not in the database, or is another one: somebody took it away, or the \
+         database is an older copy. Compare with the copies outside (procura audit verify --checkpoints FILE); to go on \
+         from the older copy, put audit.checkpoint_file away and start the servers again"
+    )]
+    Replaced(i64),
     /// It cannot be signed.
     #[error("it cannot be signed: {0}")]
     Unsigned(String),
@@ -31,6 +39,8 @@ pub struct Notary<'a> {
     pub issuer: &'a str,
     /// Verifies what was signed before.
     pub reader: &'a dyn ReadCheckpoint,
+    /// What was seen before.
+    pub seen: &'a Seen,
     /// Signs.
     pub sign: &'a (dyn Fn(&Checkpoint) -> Result<String, String> + Sync),
 }
@@ -48,8 +58,9 @@ impl Notary<'_> {
     /// Where checkpoints stand.
     ///
     /// # Errors
-    /// The newest one is not whole.
+    /// The newest one is not whole, or one that was seen before is gone.
     pub async fn standing(&self) -> Result<Standing, CheckpointProblem> {
+        self.seen.is_still_there(self.store).await?;
         let mut standing = Standing::default();
         if let Some(stored) = self.store.newest_checkpoint().await? {
             let read = self.reader.read(&stored.jws);
@@ -59,6 +70,7 @@ impl Notary<'_> {
                 return Err(CheckpointProblem::NotWhole(stored.number, problem));
             }
             standing.advance(&read.checkpoint, &stored.jws);
+            self.seen.note(standing.number, standing.previous());
         }
         Ok(standing)
     }

@@ -8,6 +8,7 @@ pub mod export;
 pub mod live;
 pub mod proof;
 pub mod prune;
+pub mod seen;
 pub mod signed;
 pub mod verify;
 pub mod words;

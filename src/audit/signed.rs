@@ -73,7 +73,8 @@ impl Signed {
     pub(super) fn expected(&self, writer_id: &str, head: Option<ChainHead>) -> Expected {
         let segments = self.chains.get(writer_id).map(Vec::as_slice).unwrap_or_default();
         let cut = segments.iter().rfind(|signed| signed.checkpoint <= self.standing.pruned).cloned();
-        Expected { head, segments: segments.iter().cloned().collect(), cut }
+        let newest = (self.standing.number, self.standing.made_at);
+        Expected { head, segments: segments.iter().cloned().collect(), cut, newest }
     }
 
     /// Where each chain that was cut was cut.
@@ -84,9 +85,10 @@ impl Signed {
 
     fn take(&mut self, number: i64, checkpoint: &Checkpoint, jws: &str) {
         self.count = self.count.saturating_add(1);
+        let before = (self.standing.number, self.standing.made_at);
         self.standing.advance(checkpoint, jws);
         for segment in &checkpoint.segments {
-            let signed = SignedSegment { checkpoint: number, segment: segment.clone() };
+            let signed = SignedSegment { checkpoint: number, before, segment: segment.clone() };
             self.chains.entry(segment.writer.clone()).or_default().push(signed);
         }
     }

@@ -48,8 +48,7 @@ pub fn length(seconds: u64) -> String {
 /// The text in one line: every control character, and every one that turns the direction of text, breaks a line or is not
 /// seen, written out.
 pub fn printable(text: &str) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     text.chars().fold(String::with_capacity(text.len()), |mut printable, c| {
         if c.is_control() || turns(c) {
             printable.extend(c.escape_default());

@@ -280,6 +280,14 @@ impl Config {
     pub fn secrets_key(&self, may_make: bool) -> Result<SecretsKey, ConfigProblem> {
         secrets_key::of(self, may_make)
     }
+
+    /// The key, if it is configured or its file is there.
+    ///
+    /// # Errors
+    /// It is there and cannot be used.
+    pub fn known_secrets_key(&self) -> Result<Option<SecretsKey>, ConfigProblem> {
+        secrets_key::known(self)
+    }
 }
 
 /// By default text for a person who watches, else JSON for a collector.

@@ -9,16 +9,20 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-pub(super) fn of(config: &Config, may_make: bool) -> Result<SecretsKey, ConfigProblem> {
+pub(super) fn known(config: &Config) -> Result<Option<SecretsKey>, ConfigProblem> {
     if let Some(text) = &config.secrets_key {
         let key = SecretsKey::from_base64(text.expose_secret());
-        return key.ok_or_else(|| problem("secrets_key", "is not the base64 text of 32 bytes"));
+        return key.map(Some).ok_or_else(|| problem("secrets_key", "is not the base64 text of 32 bytes"));
+    }
+    key_file(&config.database_url).map_or(Ok(None), |path| read(&path))
+}
+
+pub(super) fn of(config: &Config, may_make: bool) -> Result<SecretsKey, ConfigProblem> {
+    if let Some(key) = known(config)? {
+        return Ok(key);
     }
     let path = key_file(&config.database_url)
         .ok_or_else(|| problem("secrets_key", "is required: a database in memory has no place for a key file"))?;
-    if let Some(key) = read(&path)? {
-        return Ok(key);
-    }
     let place = path.display().to_string();
     if !may_make {
         let told = "is missing, and what the database holds was made with it: restore it from your backup";

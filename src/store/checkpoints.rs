@@ -11,9 +11,9 @@ const ADD: &str =
 static ADD_SEGMENTS: BatchInsert =
     BatchInsert::new("INSERT INTO audit_segment (writer_id, last_seq, first_seq, hash, checkpoint) VALUES", 5, "");
 const NEWEST: &str = "SELECT number, jws, made_at FROM audit_checkpoint ORDER BY number DESC LIMIT 1";
-const LIST: &str = "SELECT number, jws, made_at FROM audit_checkpoint WHERE number > $1 ORDER BY number LIMIT $2";
+const LIST: &str = "SELECT number, jws, made_at FROM audit_checkpoint WHERE number >= $1 ORDER BY number LIMIT $2";
 const SEGMENTS: &str = "SELECT writer_id, last_seq, first_seq, hash, checkpoint FROM audit_segment
-    WHERE checkpoint > $1 AND checkpoint <= $2 ORDER BY checkpoint, writer_id, last_seq";
+    WHERE checkpoint >= $1 AND checkpoint <= $2 ORDER BY checkpoint, writer_id, last_seq";
 const UNSIGNED: &str = "SELECT writer_id, seq, covered FROM (
         SELECT writer_id, seq, COALESCE((SELECT MAX(last_seq) FROM audit_segment
             WHERE audit_segment.writer_id = audit_chain.writer_id), 0) AS covered
@@ -27,6 +27,9 @@ const NEWEST_BEFORE: &str = "SELECT COALESCE(MAX(number), 0) FROM audit_checkpoi
     COALESCE((SELECT MIN(number) FROM audit_checkpoint WHERE made_at >= $1), 9223372036854775807)";
 const CUTS: &str = "SELECT writer_id, MAX(last_seq) FROM audit_segment
     WHERE checkpoint <= $1 GROUP BY writer_id ORDER BY writer_id";
+const HAS_PRUNED: &str =
+    "SELECT EXISTS (SELECT 1 FROM audit_event WHERE outcome <> 'granted' AND reason = 'audit_pruned')";
+const FIRST_SEQ: &str = "SELECT MIN(seq) FROM audit_event WHERE writer_id = $1";
 const COUNT_UP_TO: &str = "SELECT COUNT(*) FROM audit_event WHERE writer_id = $1 AND seq <= $2";
 const REMOVE_UP_TO: &str = "DELETE FROM audit_event WHERE writer_id = $1 AND seq IN
     (SELECT seq FROM audit_event WHERE writer_id = $1 AND seq <= $2 ORDER BY seq LIMIT $3)";
@@ -79,6 +82,11 @@ pub struct Link {
     pub hash: String,
 }
 
+/// The first number behind this one; the least there is has none before it, and is no number of ours either.
+fn behind(after: i64) -> i64 {
+    if after == i64::MIN { after } else { after.saturating_add(1) }
+}
+
 impl Store {
     /// Adds a checkpoint with its segments; false, and nothing done, if there is one of this number.
     pub async fn add_checkpoint(&self, checkpoint: &Checkpoint, jws: &str) -> Result<bool, StoreError> {
@@ -104,12 +112,12 @@ impl Store {
 
     /// Checkpoints behind this number, in order.
     pub async fn list_checkpoints(&self, after: i64, limit: i64) -> Result<Vec<StoredCheckpoint>, StoreError> {
-        Ok(on_db!(self, read db => sqlx::query_as(LIST).bind(after).bind(limit.max(0)).fetch_all(db))?)
+        Ok(on_db!(self, read db => sqlx::query_as(LIST).bind(behind(after)).bind(limit.max(0)).fetch_all(db))?)
     }
 
     /// The segments of the checkpoints behind `after`, up to `until`, in the order of checkpoint, writer and place.
     pub async fn list_segments(&self, after: i64, until: i64) -> Result<Vec<StoredSegment>, StoreError> {
-        Ok(on_db!(self, read db => sqlx::query_as(SEGMENTS).bind(after).bind(until).fetch_all(db))?)
+        Ok(on_db!(self, read db => sqlx::query_as(SEGMENTS).bind(behind(after)).bind(until).fetch_all(db))?)
     }
 
     /// Chains with events that no checkpoint signed.
@@ -148,6 +156,17 @@ impl Store {
     /// The last event of each chain that this checkpoint or one before it signed, by writer.
     pub async fn cuts(&self, checkpoint: i64) -> Result<Vec<(String, i64)>, StoreError> {
         Ok(on_db!(self, read db => sqlx::query_as(CUTS).bind(checkpoint).fetch_all(db))?)
+    }
+
+    /// Whether old events were removed in order: the administrators' chain says so each time.
+    pub async fn has_pruned(&self) -> Result<bool, StoreError> {
+        Ok(on_db!(self, read db => sqlx::query_scalar(HAS_PRUNED).fetch_one(db))?)
+    }
+
+    /// The place of the first event of a chain that is still there.
+    pub async fn first_seq(&self, writer_id: &str) -> Result<Option<i64>, StoreError> {
+        Ok(on_db!(self, read db =>
+            sqlx::query_scalar(FIRST_SEQ).bind(searchable(writer_id)).fetch_one(db))?)
     }
 
     /// How many events a chain has up to this place.

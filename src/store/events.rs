@@ -13,7 +13,7 @@ const OF_DEED: &str =
     "SELECT body FROM audit_event WHERE outcome = 'done' AND request_id = $1 ORDER BY at_ms, writer_id, seq LIMIT 1000";
 /// A `jti` has the second of its event.
 const OF_TOKEN: &str = "SELECT body FROM audit_event WHERE at_ms >= $1 AND at_ms < $1 + 1000 AND jti = $2
-    AND outcome = 'granted' ORDER BY at_ms, writer_id, seq LIMIT 1";
+    AND outcome = 'granted' ORDER BY at_ms, writer_id, seq LIMIT 10";
 const USES_OF_TOKEN: &str =
     "SELECT body FROM audit_event WHERE jti = $1 AND reason = 'used' ORDER BY at_ms, writer_id, seq LIMIT $2";
 const COUNT_USES_OF_TOKEN: &str =
@@ -63,12 +63,24 @@ impl Store {
     }
 
     /// The event that issued a token.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if several say so: one of them was put there.
     pub async fn event_of_token(&self, jti: &str) -> Result<Option<AuditEvent>, StoreError> {
+        let mut events = self.issues_of_token(jti).await?;
+        if events.len() > 1 {
+            let problem = format!("{} events say that they issued it: see procura audit verify", events.len());
+            return Err(StoreError::Corrupt { what: "issue of a token", problem });
+        }
+        Ok(events.pop())
+    }
+
+    /// The events that say that they issued a token; more than one if somebody put one there. The first ten.
+    pub async fn issues_of_token(&self, jti: &str) -> Result<Vec<AuditEvent>, StoreError> {
         let Some(at_ms) = made_at_ms("dtk", jti) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        let events = self.events_by(OF_TOKEN, vec![at_ms.into(), searchable(jti).as_ref().into()]).await?;
-        Ok(events.into_iter().next())
+        self.events_by(OF_TOKEN, vec![at_ms.into(), searchable(jti).as_ref().into()]).await
     }
 
     /// What backends reported of a token's use, oldest first; the first `limit`.

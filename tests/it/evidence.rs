@@ -8,6 +8,7 @@ mod tampering;
 
 use crate::database::{Kind, TestDatabase};
 use procura::audit::checkpoint::{Made, Notary};
+use procura::audit::seen::Seen;
 use procura::audit::verify::ChainReport;
 use procura::audit::writer::AuditWriter;
 use procura::clock::Clock;
@@ -88,7 +89,7 @@ impl Trail {
     async fn with_notary<T>(&self, now: i64, work: impl AsyncFnOnce(Notary<'_>) -> T) -> T {
         let (keys, signing) = (self.keys(), SigningKeys::open(&self.records, &self.key, now).unwrap());
         let sign = |checkpoint: &Checkpoint| sign_checkpoint(&signing, checkpoint);
-        work(Notary { store: &self.db.store, issuer: ISSUER, reader: &keys, sign: &sign }).await
+        work(Notary { store: &self.db.store, issuer: ISSUER, reader: &keys, seen: &Seen::default(), sign: &sign }).await
     }
 
     async fn checkpoint(&self, now: i64) -> Made {

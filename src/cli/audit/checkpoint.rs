@@ -51,7 +51,8 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     match made.broken.as_slice() {
         [] => Ok(()),
         [(writer_id, problem), ..] => Err(CliError::new(format!(
-            "chain {writer_id} is broken and was not signed: {}; procura audit verify says more",
+            "chain {} is broken and was not signed: {}; procura audit verify says more",
+            printable(writer_id),
             printable(problem)
         ))),
     }

@@ -1,6 +1,8 @@
 //! What the commands that sign need: the database, its keys, and the key that they are sealed with.
 
+use crate::app::newest_kept;
 use crate::audit::checkpoint::Notary;
+use crate::audit::seen::Seen;
 use crate::cli::{CliError, Context, secrets_key};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -16,6 +18,8 @@ pub(super) struct Evidence {
     pub(super) store: Store,
     /// Those that signed.
     pub(super) keys: EvidenceKeys,
+    /// The newest checkpoint that is kept outside.
+    seen: Seen,
     /// Those that sign.
     pub(super) signing: SigningKeys,
     /// Unix milliseconds.
@@ -31,7 +35,14 @@ impl Evidence {
         let now_ms = Clock::System.now_ms();
         let signing = SigningKeys::open(&records, &key, now_ms.div_euclid(1000));
         let signing = signing.map_err(|problem| CliError::new(problem.to_string()))?;
-        Ok(Self { keys: EvidenceKeys::of_records(&records, Some(&key)), signing, config, store, now_ms })
+        let seen = match &config.evidence.checkpoint_file {
+            Some(path) => {
+                let cannot = |problem: std::io::Error| CliError::new(format!("{}: {problem}", path.display()));
+                Seen::of(newest_kept(path).await.map_err(cannot)?)
+            }
+            None => Seen::default(),
+        };
+        Ok(Self { seen, keys: EvidenceKeys::of_records(&records, Some(&key)), signing, config, store, now_ms })
     }
 
     /// Unix seconds.
@@ -41,7 +52,7 @@ impl Evidence {
 
     /// What makes checkpoints, by this signature.
     pub(super) fn notary<'a>(&'a self, sign: &'a (dyn Fn(&Checkpoint) -> Result<String, String> + Sync)) -> Notary<'a> {
-        Notary { store: &self.store, issuer: &self.config.issuer, reader: &self.keys, sign }
+        Notary { store: &self.store, issuer: &self.config.issuer, reader: &self.keys, seen: &self.seen, sign }
     }
 
     /// Signs a checkpoint.

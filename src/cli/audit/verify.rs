@@ -97,7 +97,8 @@ async fn database(
 /// The keys of the database, and whether the key that sealed them is at hand.
 async fn keys(config: &crate::config::Config, store: &Store) -> Result<(EvidenceKeys, bool), CliError> {
     let records = store.list_signing_keys().await?;
-    let key = if store.has_secrets_key().await? { config.secrets_key(false).ok() } else { None };
+    // Whether there is one is not asked of the database: whoever can write to it can take that row away.
+    let key = config.known_secrets_key().map_err(|problem| CliError::new(problem.to_string()))?;
     Ok((EvidenceKeys::of_records(&records, key.as_ref()), key.is_some()))
 }
 

@@ -81,13 +81,21 @@ async fn a_checkpoint_is_made_kept_outside_and_compared() {
 
 #[tokio::test]
 async fn without_the_secrets_key_nobody_vouches_and_a_pinned_key_does() {
-    let (_db, directory) = desk().await;
+    let (db, directory) = desk().await;
     audit(&directory, &["audit", "checkpoint"]);
     let (_, keys, _) = audit(&directory, &["--json", "keys", "list"]);
     let kid = serde_json::from_str::<Value>(&keys).unwrap()[0]["kid"].as_str().unwrap().to_owned();
     let (_, stdout, _) = audit(&directory, &["audit", "verify"]);
     assert!(!stdout.contains("not vouched for"), "{stdout}");
     assert!(stdout.contains("not compared: checkpoints kept outside"), "{stdout}");
+
+    // Whether there is a key is not the database's word.
+    db.script("DELETE FROM secrets_key").await;
+    let (status, stdout, stderr) = audit(&directory, &["audit", "verify"]);
+    assert!(status == Some(0) && !stdout.contains("not vouched for"), "{stdout}{stderr}");
+    db.script("UPDATE signing_key SET sealed_private_jwk = 'of somebody else'").await;
+    let (status, _, stderr) = audit(&directory, &["audit", "verify"]);
+    assert!(status == Some(1) && stderr.contains("checkpoint 1: "), "{stderr}");
 
     fs::rename(directory.join("procura.db.secrets_key"), directory.join("away")).unwrap();
     let (status, stdout, stderr) = audit(&directory, &["audit", "verify"]);

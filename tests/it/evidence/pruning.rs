@@ -131,6 +131,47 @@ store_test! {
             .to_string();
         assert!(refused.starts_with("chain w_one event 3: changed: its column jti"), "{refused}");
         assert_eq!(count(&trail, "w_one").await, 14);
+
+        // Nor is a chain that somebody deleted whole passed off as one that was kept long enough.
+        let other = Trail::furnished(db.kind).await;
+        other.db.execute("DELETE FROM audit_event WHERE writer_id = 'w_one'").await;
+        let refused = other
+            .with_notary(NOW + 100, async |notary| notary.prune(NOW + 21, "a test", NOW * 1000).await)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(refused.starts_with("chain w_one event 1: missing"), "{refused}");
+    }
+
+    async fn what_goes_while_it_is_read_is_no_fault(db: TestDatabase) {
+        let trail = Trail::new(db.kind).await;
+        for hundred in 0..60 {
+            trail.events("w_one", hundred * 100..hundred * 100 + 100).await;
+        }
+        trail.checkpoint(NOW + 10).await;
+        trail.events("w_one", 9_000..9_010).await;
+        trail.checkpoint(NOW + 20).await;
+        let (mut looks, mut between) = (0, 0);
+        let gone = prune(&trail, NOW + 11);
+        tokio::pin!(gone);
+        let gone = loop {
+            let report = tokio::select! {
+                biased;
+                report = trail.report() => report,
+                gone = &mut gone => break gone,
+            };
+            assert!(report.is_whole(), "{report:?}");
+            looks += 1;
+            between += usize::from(report.events > 10 && report.events < 6_000);
+            // The removal is polled only here, a step at a time.
+            let step = tokio::time::timeout(std::time::Duration::from_millis(15), &mut gone).await;
+            if let Ok(gone) = step {
+                break gone;
+            }
+        };
+        assert_eq!(gone.events, 6_001);
+        assert!(looks > 3 && between > 0, "{looks} looks, {between} in the middle");
+        assert!(trail.report().await.is_whole());
     }
 
     async fn an_export_has_what_is_left(db: TestDatabase) {

@@ -1,13 +1,19 @@
 //! Two hundred random single changes to the audit tables, each found and named; and what only copies outside find.
 
-use super::{NOW, Trail};
+use super::{ISSUER, NOW, Trail, event};
 use crate::database::Kind;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use procura::audit::checkpoint::Notary;
+use procura::audit::seen::Seen;
 use procura::audit::verify::ChainReport;
+use procura::domain::checkpoint::Checkpoint;
+use procura::domain::event::ChainHead;
 use procura::domain::event::ChainedEvent;
 use procura::secrets::random_bytes;
 use procura::store::{StoredCheckpoint, StoredEvent, StoredSegment};
+use procura::tokens::checkpoint::sign_checkpoint;
+use procura::tokens::signing_keys::SigningKeys;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -313,6 +319,96 @@ store_test! {
         let other = Trail::furnished(db.kind).await;
         recompute(&other, "w_one", 13).await;
         assert!(other.report().await.is_whole());
+    }
+
+    async fn an_event_that_says_it_is_older_than_a_checkpoint_that_did_not_sign_it_is_found(db: TestDatabase) {
+        // A chain of its own, whole in itself: nothing but its time gives it away.
+        let put = async |trail: &Trail, ago: i64| {
+            let mut head = ChainHead::empty("a");
+            let forged = ChainedEvent::append(&mut head, event(7_000, (NOW + 40 - ago) * 1000));
+            trail.db.store.append_events(&[forged], &[]).await.unwrap();
+        };
+        let trail = Trail::furnished(db.kind).await;
+        put(&trail, 901).await;
+        for _ in 0..2 {
+            let faults = trail.report().await.faults;
+            assert_eq!((faults.len(), faults[0].writer_id.as_str(), faults[0].seq), (1, "a", 1), "{faults:?}");
+            assert!(faults[0].problem.starts_with("inserted: it says that it is of "), "{faults:?}");
+            assert!(faults[0].problem.contains("and checkpoint 3 of "), "{faults:?}");
+            // Nor does a signature make it better.
+            trail.checkpoint(NOW + 50).await;
+        }
+        let other = Trail::furnished(db.kind).await;
+        put(&other, 900).await;
+        assert!(other.report().await.is_whole(), "clocks may differ so much");
+    }
+
+    async fn a_place_that_is_there_twice_is_found_wherever_it_is(db: TestDatabase) {
+        let trail = Trail::new(db.kind).await;
+        for hundred in 0..11 {
+            trail.events("w_one", hundred * 100..hundred * 100 + 100).await;
+        }
+        let anew = match db.kind {
+            Kind::Postgres => "ALTER TABLE audit_event DROP CONSTRAINT audit_event_pkey",
+            Kind::Sqlite => {
+                "CREATE TABLE anew AS SELECT * FROM audit_event; DROP TABLE audit_event;
+                ALTER TABLE anew RENAME TO audit_event"
+            }
+        };
+        trail.db.script(anew).await;
+        assert!(trail.report().await.is_whole());
+        for seq in [1, 499, 500, 501, 1_000, 1_100] {
+            trail
+                .db
+                .script(&format!(
+                    "CREATE TABLE one AS SELECT * FROM audit_event WHERE writer_id = 'w_one' AND seq = {seq};
+                    UPDATE one SET subject = 'corp|mallory'; INSERT INTO audit_event SELECT * FROM one; DROP TABLE one"
+                ))
+                .await;
+            let faults = trail.report().await.faults;
+            assert!(faults.len() == 1 && faults[0].writer_id == "w_one", "{seq}: {faults:?}");
+            trail.db.script("DELETE FROM audit_event WHERE subject = 'corp|mallory'").await;
+            // With the row beside it that had the same place and is still there.
+            assert!(trail.report().await.is_whole(), "{seq}");
+        }
+    }
+
+    async fn a_checkpoint_of_no_number_is_found(db: TestDatabase) {
+        for number in [i64::MIN, -1, 0] {
+            let trail = Trail::furnished(db.kind).await;
+            trail
+                .db
+                .execute(&format!(
+                    "INSERT INTO audit_checkpoint (number, jws, made_at)
+                    SELECT {number}, jws, made_at FROM audit_checkpoint WHERE number = 1"
+                ))
+                .await;
+            let faults = trail.report().await.checkpoint_faults;
+            assert!(faults.iter().any(|fault| fault.number == number), "{number}: {faults:?}");
+        }
+    }
+
+    async fn a_trail_whose_checkpoints_were_taken_away_is_not_signed_anew(db: TestDatabase) {
+        let trail = Trail::furnished(db.kind).await;
+        let seen = Seen::default();
+        let make = async |now: i64| {
+            let (keys, signing) = (trail.keys(), SigningKeys::open(&trail.records, &trail.key, now).unwrap());
+            let sign = |checkpoint: &Checkpoint| sign_checkpoint(&signing, checkpoint);
+            let store = &trail.db.store;
+            Notary { store, issuer: ISSUER, reader: &keys, seen: &seen, sign: &sign }.make(now, None).await
+        };
+        assert_eq!(make(NOW + 50).await.unwrap().checkpoints.len(), 1);
+        trail.events("w_one", 30..31).await;
+        assert_eq!(make(NOW + 60).await.unwrap().checkpoints.len(), 1);
+        // What was made last is looked for, too.
+        make(NOW + 61).await.unwrap();
+        trail.db.script("DELETE FROM audit_checkpoint; DELETE FROM audit_segment").await;
+        let refused = make(NOW + 70).await.unwrap_err().to_string();
+        assert!(refused.starts_with("checkpoint 5 was seen before and is not in the database"), "{refused}");
+        assert!(trail.db.store.newest_checkpoint().await.unwrap().is_none(), "nothing was signed");
+        assert_eq!(trail.checkpoint(NOW + 80).await.checkpoints.len(), 1, "whoever saw none cannot know");
+        trail.events("w_one", 31..32).await;
+        assert!(make(NOW + 90).await.is_err(), "another checkpoint is not the one that was seen");
     }
 
     async fn newest_events_that_went_with_their_head_are_found_by_what_was_signed(db: TestDatabase) {
