@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/records", get(list).post(add))
         .layer(middleware::from_fn(log))
         .layer(verifier.layer())
-        .with_state(records);
+        .with_state(records.clone());
     let metadata = json!({
         "resource": url,
         "resource_name": "Health records",
@@ -53,6 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     let app = Router::new().nest(uri.path(), api).route(&metadata_path, get(async move || Json(metadata)));
 
+    records.check().await?;
     let listener = TcpListener::bind(authority).await?;
     println!("listening: {url}");
     let mut terminated = signal(SignalKind::terminate())?;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool, Postgres};
+use std::error::Error;
 use std::time::Duration;
 
 /// The policies of schema.sql read the three settings. `true` makes them end with the transaction; with `false` they would
@@ -30,6 +31,13 @@ impl Records {
         PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(10)).connect_lazy(url).map(Self)
     }
 
+    /// Refuses a role to whom no policy applies: every user would get every row.
+    pub(crate) async fn check(&self) -> Result<(), Box<dyn Error>> {
+        const FREE: &str = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user";
+        let is_free: bool = sqlx::query_scalar(FREE).fetch_one(&self.0).await?;
+        if is_free { Err("the role of DATABASE_URL bypasses row-level security".into()) } else { Ok(()) }
+    }
+
     /// One transaction, for this caller. Unless it is committed, it is rolled back.
     pub(crate) async fn of(&self, caller: &Caller) -> Result<Transaction, sqlx::Error> {
         let mut transaction = self.0.begin().await?;
@@ -39,14 +47,15 @@ impl Records {
             .bind(caller.agent.as_ref().map_or("", |agent| &agent.sub))
             .execute(&mut *transaction)
             .await?;
-        Ok(Transaction { transaction, comment: comment(&caller.token_id) })
+        Ok(Transaction { inner: transaction, comment: comment(&caller.token_id), has_failed: false })
     }
 }
 
 /// What a caller may run.
 pub(crate) struct Transaction {
-    transaction: sqlx::Transaction<'static, Postgres>,
+    inner: sqlx::Transaction<'static, Postgres>,
     comment: String,
+    has_failed: bool,
 }
 
 impl Transaction {
@@ -57,12 +66,20 @@ impl Transaction {
         // Not kept prepared: each has a jti of its own.
         let query = sqlx::query_as(text).persistent(false);
         let query = values.iter().fold(query, |query, value| query.bind((*value).to_owned()));
-        query.fetch_all(&mut *self.transaction).await
+        let rows = query.fetch_all(&mut *self.inner).await;
+        self.has_failed |= rows.is_err();
+        rows
     }
 
-    /// Keeps what was written.
+    /// Keeps what was written. A statement that failed, whoever caught that, has undone the rest: PostgreSQL would answer
+    /// COMMIT with ROLLBACK.
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
-        self.transaction.commit().await
+        if self.has_failed {
+            return Err(sqlx::Error::Protocol(
+                "a statement of the transaction failed, so nothing was written".to_owned(),
+            ));
+        }
+        self.inner.commit().await
     }
 }
 

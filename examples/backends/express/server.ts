@@ -59,5 +59,6 @@ const failed: ErrorRequestHandler = (error, _request, response, _next) => {
 };
 app.use(failed);
 
+await records.check();
 const server = app.listen(Number(resource.port), resource.hostname, () => console.log(`listening: ${url}`));
 process.on('SIGTERM', () => server.close(() => void records.end()));

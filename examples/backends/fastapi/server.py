@@ -83,6 +83,7 @@ async def add_record(
 @asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     async with records.pool:
+        await records.check()
         yield
 
 

@@ -39,6 +39,7 @@ auth = RemoteAuthProvider(
 @asynccontextmanager
 async def lifespan(_server: FastMCP) -> AsyncIterator[None]:
     async with records.pool:
+        await records.check()
         yield
 
 

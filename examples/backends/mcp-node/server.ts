@@ -102,5 +102,6 @@ app.all(
   (request, response) => void mcp(request, response, request.body),
 );
 
+await records.check();
 const server = app.listen(Number(resource.port), resource.hostname, () => console.log(`listening: ${url}`));
 process.on('SIGTERM', () => server.close(() => void records.end()));

@@ -10,6 +10,7 @@ import { BackendsWorld } from '../world/backends_world.mjs';
 import { blocks } from '../world/docs.mjs';
 import { BACKENDS, FOLDER } from '../world/example_backends.mjs';
 import { psql } from '../world/postgres.mjs';
+import { PYTHON } from '../world/python.mjs';
 import { eventually, run } from '../world/processes.mjs';
 import { onEachDatabase } from '../world/world.mjs';
 
@@ -90,6 +91,109 @@ onEachDatabase(
     });
 
     for (const name of Object.keys(BACKENDS)) describe(name, () => backendTests(world, name));
+
+    describe('the transaction of a caller', () => {
+      const claims = { scope: 'records.read records.write' };
+      const caller = (user) => ({ user: `corp|${user}`, agent: 'agent', tokenId: `dtk_${user}`, claims });
+      const COUNT = 'SELECT count(*)::int AS rows FROM health_record';
+
+      test('in TypeScript runs nothing when it is over, says so when nothing was written, and outlives its connection', async () => {
+        const { Records } = await import(join(FOLDER, 'express/records.ts'));
+        const records = new Records(world.application);
+        try {
+          await records.check();
+          const over = Promise.withResolvers();
+          let late;
+          const forgotten = (query) => {
+            late = over.promise.then(() => query(COUNT));
+            return Promise.all([query('SELECT 1/0'), late]);
+          };
+          await assert.rejects(records.as(caller('alice'), forgotten), /division by zero/);
+          const bobs = await records.as(caller('bob'), async (query) => {
+            over.resolve();
+            await assert.rejects(late, /the transaction of this caller is over/);
+            return query(COUNT);
+          });
+          assert.deepEqual(bobs, [{ rows: ROWS.bob.length }]);
+
+          const caught = async (query) => {
+            await query("INSERT INTO health_record (note) VALUES ('lost')");
+            await query('SELECT 1/0').catch(() => {});
+          };
+          await assert.rejects(records.as(caller('alice'), caught), /nothing was written/);
+          assert.deepEqual(await records.as(caller('alice'), (query) => query(COUNT)), [{ rows: ROWS.alice.length }]);
+
+          const ended = async (query) => {
+            const [{ pid }] = await query('SELECT pg_backend_pid() AS pid');
+            await psql(world.database, `SELECT pg_terminate_backend(${pid})`);
+            return query(COUNT);
+          };
+          await assert.rejects(records.as(caller('alice'), ended));
+          assert.deepEqual(await records.as(caller('bob'), (query) => query(COUNT)), [{ rows: ROWS.bob.length }]);
+        } finally {
+          await records.end();
+        }
+        const superuser = new Records(world.database);
+        await assert.rejects(superuser.check(), /bypasses row-level security/);
+        await superuser.end();
+      });
+
+      test('in Python runs nothing when it is over, and says so when nothing was written', async () => {
+        const program = `
+import asyncio, sys
+from caller import Caller
+from records import Records
+
+COUNT = "SELECT count(*)::int AS rows FROM health_record"
+
+class Of:
+    def __init__(self, user):
+        self.user, self.agent, self.token_id = f"corp|{user}", "agent", f"dtk_{user}"
+        self.claims = {"scope": "records.read records.write"}
+
+async def refused(awaitable, why):
+    try:
+        await awaitable
+    except Exception as error:
+        assert why in str(error), error
+    else:
+        raise AssertionError(f"not refused: {why}")
+
+async def count(records, user):
+    async with records.of(Of(user)) as transaction:
+        return (await transaction.rows(COUNT))[0]["rows"]
+
+async def main(application, database):
+    records = Records(application)
+    async with records.pool:
+        await records.check()
+        kept = []
+        async def fails():
+            async with records.of(Of("alice")) as transaction:
+                kept.append(transaction)
+                await transaction.rows("SELECT 1/0")
+        await refused(fails(), "division by zero")
+        async with records.of(Of("bob")) as transaction:
+            await refused(kept[0].rows(COUNT), "the transaction of this caller is over")
+            assert (await transaction.rows(COUNT))[0]["rows"] == ${ROWS.bob.length}
+        async def caught():
+            async with records.of(Of("alice")) as transaction:
+                await transaction.rows("INSERT INTO health_record (note) VALUES ('lost') RETURNING id")
+                await refused(transaction.rows("SELECT 1/0"), "division by zero")
+        await refused(caught(), "nothing was written")
+        assert await count(records, "alice") == ${ROWS.alice.length}
+    records = Records(database)
+    async with records.pool:
+        await refused(records.check(), "bypasses row-level security")
+    print("as it should be")
+
+asyncio.run(main(*sys.argv[1:]))
+`;
+        const args = ['-c', program, world.application, world.database];
+        const said = await run(PYTHON, args, { cwd: `${FOLDER}fastapi`, env: { ...process.env, PYTHONDONTWRITEBYTECODE: '1' } });
+        assert.equal(said, 'as it should be\n');
+      });
+    });
 
     test('the examples have one text where they do the same', async () => {
       const text = (path) => readFile(join(FOLDER, path), 'utf8');
