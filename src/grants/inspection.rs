@@ -277,7 +277,7 @@ impl Circumstances<'_> {
         let Check { name, outcome, detail } = check;
         let fix = match outcome {
             Outcome::Pass => None,
-            Outcome::Fail => Some(self.mend(name)),
+            Outcome::Fail => Some(self.mend(name, &detail)),
             Outcome::NotChecked => Some(self.say(name)),
         };
         let detail = if detail.is_empty() { "none".to_owned() } else { printable(&detail) };

@@ -2,6 +2,7 @@
 
 use super::Against;
 use super::kind::Kind;
+use crate::domain::identity_provider::VerificationAlgorithm;
 use crate::domain::resource::canonical_uri;
 use serde_json::{Map, Value};
 
@@ -24,10 +25,10 @@ impl Circumstances<'_> {
         self.claims.get(name).and_then(Value::as_str)
     }
 
-    /// For a check that failed.
-    pub(super) fn mend(&self, check: &str) -> String {
+    /// For a check that failed, as `detail` says.
+    pub(super) fn mend(&self, check: &str, detail: &str) -> String {
         match check {
-            "form" => self.form(),
+            "form" => self.form(detail),
             "typ" => self.typ(),
             "alg" => {
                 "Ours are signed with ES256, EdDSA, RS256 or PS256. `none` and HMAC (HS256) say that somebody made \
@@ -38,6 +39,7 @@ impl Circumstances<'_> {
             "iss" => self.iss(),
             "aud" => self.aud(),
             "exp" => self.exp(),
+            "iat" if self.claims.get("iat").is_none_or(|iat| !iat.is_i64()) => MADE_ELSEWHERE.to_owned(),
             "iat" => {
                 "A clock is wrong: set this machine's by NTP, and the issuer's. 30 seconds are forgiven.".to_owned()
             }
@@ -77,8 +79,14 @@ impl Circumstances<'_> {
         }
     }
 
-    fn form(&self) -> String {
+    fn form(&self, detail: &str) -> String {
+        let was_cut = detail == "not a compact JWS"
+            || ["base64url", "larger", "segments"].iter().any(|word| detail.contains(word));
         match self.kind {
+            Kind::Unknown if !was_cut => {
+                "Procura writes no such token: whoever reads it could be misled, so no verifier does. Get one at the \
+                 token endpoint, and find out where this one came from."
+            }
             Kind::AuthorizationCode => "Redeem it at the token endpoint (grant_type=authorization_code), once.",
             Kind::RefreshToken => {
                 "It is for the token endpoint alone (grant_type=refresh_token). Show it to nobody else: whoever has \
@@ -140,6 +148,10 @@ impl Circumstances<'_> {
     }
 
     fn signature(&self) -> String {
+        let algorithm = self.header.get("alg").and_then(Value::as_str).unwrap_or_default();
+        if VerificationAlgorithm::from_header(algorithm).is_none() {
+            return "See alg: by that there is nothing to check.".to_owned();
+        }
         let Some(kid) = self.header.get("kid").and_then(Value::as_str) else {
             return "Procura always names its key: the token is from somewhere else. Get one at the token endpoint."
                 .to_owned();
@@ -204,6 +216,9 @@ impl Circumstances<'_> {
                 "It is over, as every token is after some minutes. Let the client get a new one: exchange again, or \
                  refresh. If it was new, a clock is wrong."
                     .to_owned()
+            }
+            Some(_) if self.claims.get("iat").is_none_or(|iat| !iat.is_i64()) => {
+                "How long it lives counts from iat: see there.".to_owned()
             }
             Some(_) => "No token of Procura lives so long: it is from somewhere else. Get one at the token endpoint."
                 .to_owned(),
