@@ -1,7 +1,9 @@
 //! Making checkpoints: what came since the last one, chain by chain, signed and stored.
 
 use super::seen::Seen;
-use crate::domain::checkpoint::{Checkpoint, EVENTS_AT_MOST, ReadCheckpoint, SEGMENTS_AT_MOST, Segment, Standing};
+use crate::domain::checkpoint::{
+    Checkpoint, EVENTS_AT_MOST, ReadCheckpoint, SEGMENTS_AT_MOST, Segment, Standing, hash_of,
+};
 use crate::domain::event::ChainHead;
 use crate::domain::hex;
 use crate::domain::merkle::Growing;
@@ -104,6 +106,7 @@ impl Notary<'_> {
             let is_ours = self.store.add_checkpoint(&checkpoint, &jws).await?;
             if is_ours {
                 let (number, made_at) = (checkpoint.number, checkpoint.iat);
+                self.seen.note(number, hash_of(&jws));
                 made.checkpoints.push(StoredCheckpoint { number, jws, made_at });
                 if is_all {
                     return Ok(made);
