@@ -18,6 +18,7 @@ pub struct Limits {
     failures: Option<DefaultKeyedRateLimiter<IpAddr>>,
     registrations: Option<DefaultKeyedRateLimiter<IpAddr>>,
     sessions: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    revocations: Option<DefaultKeyedRateLimiter<ClientId>>,
     clock: DefaultClock,
 }
 
@@ -33,6 +34,7 @@ impl Limits {
             failures: limiter(settings.failed_authentications_per_minute),
             registrations: limiter(registrations_per_minute),
             sessions: limiter(settings.new_sessions_per_minute),
+            revocations: limiter(settings.revocations_per_minute),
             clock: DefaultClock::default(),
         }
     }
@@ -69,12 +71,20 @@ impl Limits {
         self.over(self.sessions.as_ref(), &network(source?))
     }
 
+    /// Counts one token that a client gives back, which every server must take in; seconds to wait if there were too many.
+    pub fn count_revocation(&self, client: &ClientId) -> Option<u64> {
+        self.over(self.revocations.as_ref(), client)
+    }
+
     /// Forgets who has not been seen lately.
     pub(super) fn tidy(&self) {
         if let Some(limiter) = &self.users {
             limiter.retain_recent();
         }
         if let Some(limiter) = &self.grants {
+            limiter.retain_recent();
+        }
+        if let Some(limiter) = &self.revocations {
             limiter.retain_recent();
         }
         for limiter in [&self.failures, &self.registrations, &self.sessions].into_iter().flatten() {
@@ -113,6 +123,7 @@ mod tests {
             new_sessions_per_minute: 1,
             user_exchanges_per_minute: 0,
             grant_exchanges_per_minute: 0,
+            revocations_per_minute: 0,
         };
         let limits = Limits::new(&settings, 1);
         let at = |text: &str| Some(text.parse().unwrap());

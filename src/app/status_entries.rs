@@ -2,15 +2,16 @@
 
 use crate::domain::token_status::{ENTRY_ISSUES_SECONDS, Revocations, StatusEntry, Support};
 use crate::store::{LONGEST_LIFE_SECONDS, Store, StoreError};
-use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Mutex;
 
 /// Entries that are remembered; one that is forgotten is only made again.
 const REMEMBERED: u64 = 100_000;
+/// What is over is forgotten so often, in seconds.
+const TIDIED_EACH_SECONDS: u64 = 300;
 /// Indices are taken in blocks: those that are left when a server ends are never used.
 const BLOCK: i64 = 256;
 
@@ -29,9 +30,11 @@ type Footing = (Vec<Support>, Option<i64>);
 pub struct StatusEntries {
     known: Cache<Arc<Footing>, Known>,
     reserved: Mutex<Range<i64>>,
-    revocations: ArcSwap<Revocations>,
+    revocations: RwLock<Revocations>,
     /// The version of all consents that the revocations were read at.
     version: AtomicI64,
+    /// When what is over was forgotten last, Unix seconds.
+    tidied_at: AtomicI64,
 }
 
 /// The entry of a token.
@@ -49,22 +52,37 @@ impl StatusEntries {
         Self {
             known: Cache::new(REMEMBERED),
             reserved: Mutex::new(0..0),
-            revocations: ArcSwap::from_pointee(revocations),
+            revocations: RwLock::new(revocations),
             version: AtomicI64::new(version),
+            tidied_at: AtomicI64::new(0),
         }
     }
 
-    /// What was revoked, as of the last refresh.
-    pub fn revocations(&self) -> Arc<Revocations> {
-        self.revocations.load_full()
+    /// The first of these supports that ended, as of the last refresh, when a token that was asked for at `made_at` was
+    /// there already.
+    pub fn ended<'a>(&self, supports: &'a [Support], made_at: i64) -> Option<&'a Support> {
+        self.revocations.read().unwrap_or_else(PoisonError::into_inner).ended(supports, made_at)
     }
 
-    /// Reads what was revoked, if anything can have been since it was read last.
+    /// Reads what was revoked since it was read last, if anything can have been.
     pub(super) async fn is_at(&self, version: i64, store: &Store, now: i64) -> Result<(), StoreError> {
-        if self.version.load(Ordering::SeqCst) != version {
-            self.revocations.store(Arc::new(store.revocations(now).await?));
-            self.version.store(version, Ordering::SeqCst);
+        let known = self.version.load(Ordering::SeqCst);
+        if known == version {
+            return Ok(());
         }
+        // A version that went back is that of another database, or of an older copy.
+        let since = if known < version { known } else { -1 };
+        let new = store.revocations_since(since, now).await?;
+        let mut revocations = self.revocations.write().unwrap_or_else(PoisonError::into_inner);
+        if since < 0 {
+            *revocations = Revocations::default();
+        }
+        revocations.add(new);
+        if now.abs_diff(self.tidied_at.load(Ordering::SeqCst)) >= TIDIED_EACH_SECONDS {
+            revocations.forget(now);
+            self.tidied_at.store(now, Ordering::SeqCst);
+        }
+        self.version.store(version, Ordering::SeqCst);
         Ok(())
     }
 
@@ -81,8 +99,8 @@ impl StatusEntries {
         let footing: Arc<Footing> = Arc::new((supports, parent));
         if let Some(known) = self.known.get(&footing)
             && (known.made_at..known.made_at.saturating_add(ENTRY_ISSUES_SECONDS)).contains(&now)
-            && self.revocations.load().ended(&footing.0, known.made_at).is_none()
-            && self.revocations.load().ended(&[Support::Entry(known.index)], known.made_at).is_none()
+            && self.ended(&footing.0, known.made_at).is_none()
+            && self.ended(&[Support::Entry(known.index)], known.made_at).is_none()
         {
             return Ok(GivenEntry { index: known.index, new: None, footing });
         }

@@ -56,7 +56,22 @@ impl MadeList {
 #[derive(Debug)]
 pub struct StatusLists {
     ttl: u32,
-    lists: Cache<(i64, i64), Option<Arc<MadeList>>>,
+    lists: Cache<(i64, i64), Arc<MadeList>>,
+}
+
+/// Why there is no list.
+#[derive(Debug)]
+enum NotMade {
+    /// No live token can have an entry in it. That may change with the next token, and is not remembered.
+    None,
+    /// The database does not answer.
+    Problem(StoreError),
+}
+
+impl From<StoreError> for NotMade {
+    fn from(problem: StoreError) -> Self {
+        Self::Problem(problem)
+    }
 }
 
 impl StatusLists {
@@ -73,10 +88,17 @@ impl StatusLists {
         known: Remembered<'_>,
         number: i64,
         now: i64,
-    ) -> Result<Option<Arc<MadeList>>, Arc<StoreError>> {
+    ) -> Result<Option<Arc<MadeList>>, StoreError> {
         // A quarter of the time that it may be gone by: so many lists are made at most, and so old is one at most.
         let step = i64::from(self.ttl / 4).max(1);
-        self.lists.try_get_with((number, now.div_euclid(step)), self.make(known, number, now)).await
+        let list = self.lists.try_get_with((number, now.div_euclid(step)), self.make(known, number, now)).await;
+        match list {
+            Ok(list) => Ok(Some(list)),
+            Err(why) => match why.as_ref() {
+                NotMade::None => Ok(None),
+                NotMade::Problem(problem) => Err(StoreError::Unavailable(problem.to_string())),
+            },
+        }
     }
 
     /// How a token stands by its list, which may be a few seconds old.
@@ -85,21 +107,20 @@ impl StatusLists {
     /// The database does not answer.
     pub async fn status(&self, known: Remembered<'_>, index: i64, now: i64) -> Result<TokenStatus, StoreError> {
         let (number, place) = place_of(index);
-        let list = self.list(known, number, now).await;
-        let list = list.map_err(|problem| StoreError::Unavailable(problem.to_string()))?;
+        let list = self.list(known, number, now).await?;
         Ok(list.map_or(TokenStatus::Invalid, |list| list.statuses.get(place)))
     }
 
-    async fn make(&self, known: Remembered<'_>, number: i64, now: i64) -> Result<Option<Arc<MadeList>>, StoreError> {
+    async fn make(&self, known: Remembered<'_>, number: i64, now: i64) -> Result<Arc<MadeList>, NotMade> {
         let first = number.checked_mul(ENTRIES_PER_LIST).filter(|first| *first >= 0);
         let Some(range) = first.and_then(|first| Some(first..first.checked_add(ENTRIES_PER_LIST)?)) else {
-            return Ok(None);
+            return Err(NotMade::None);
         };
         if !known.store.has_status_entries(&range, now).await? {
-            return Ok(None);
+            return Err(NotMade::None);
         }
         let statuses = statuses(known, &range, now).await?;
-        Ok(Some(Arc::new(MadeList { number, made_at: now, ttl: self.ttl, statuses, signed: OnceCell::new() })))
+        Ok(Arc::new(MadeList { number, made_at: now, ttl: self.ttl, statuses, signed: OnceCell::new() }))
     }
 }
 

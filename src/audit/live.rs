@@ -3,8 +3,9 @@
 use crate::domain::change::RevocationTarget;
 use crate::domain::consent::Consent;
 use crate::domain::event::AuditEvent;
-use crate::domain::names::IdpId;
-use crate::domain::token_status::{Support, branches};
+use crate::domain::names::{IdpId, ResourceId};
+use crate::domain::resource::Resource;
+use crate::domain::token_status::{Support, branches, sign_in_supports};
 use crate::store::{EventFilter, Store, StoreError};
 use std::collections::{HashMap, HashSet};
 
@@ -13,17 +14,19 @@ const LONGEST_LIFE_MS: i64 = 3_600_000;
 /// The most events that are looked at.
 const MOST: i64 = 100_000;
 
-/// Tokens that live, as the events that issued them. What ended with a sign-in whose consent goes on is among them.
+/// Tokens that live, as the events that issued them.
 #[derive(Debug)]
 pub struct LiveTokens {
     events: Vec<AuditEvent>,
+    /// Which clients each backend has.
+    clients: HashMap<ResourceId, HashSet<String>>,
     /// False if there were too many to look at all of them: counts are then at least so high.
     pub is_complete: bool,
 }
 
 impl LiveTokens {
-    /// Those that live at `now_ms`, Unix milliseconds.
-    pub async fn at(store: &Store, now_ms: i64) -> Result<Self, StoreError> {
+    /// Those that live at `now_ms`, Unix milliseconds. `resources`: the backends there are.
+    pub async fn at(store: &Store, resources: &[Resource], now_ms: i64) -> Result<Self, StoreError> {
         let since_ms = now_ms.saturating_sub(LONGEST_LIFE_MS);
         let filter = EventFilter {
             since_ms: Some(since_ms),
@@ -38,16 +41,18 @@ impl LiveTokens {
 
         let revocations = store.revocations(now).await?;
         let taken_back = store.consents_revoked_since(since_ms.div_euclid(1000)).await?;
+        let families = store.families_revoked_since(since_ms.div_euclid(1000)).await?;
         let has_ended = |event: &AuditEvent| {
             revocations.ended(&supports(event), event.at_ms.div_euclid(1000)).is_some()
                 || event.grant_id.as_ref().is_some_and(|consent| taken_back.contains(consent))
+                || event.sid.as_ref().is_some_and(|sid| families.contains(sid))
         };
-        let came_of_ended = Roots::of(events.iter().filter(|event| has_ended(event)));
-        let lives: Vec<bool> =
-            events.iter().map(|event| !has_ended(event) && !came_of_ended.have_later(event)).collect();
-        let mut lives = lives.into_iter();
-        events.retain(|_| lives.next().unwrap_or(true));
-        Ok(Self { events, is_complete })
+        let (ended, mut events): (Vec<_>, Vec<_>) = events.into_iter().partition(has_ended);
+        let came_of_ended = Roots::of(ended.iter());
+        events.retain(|event| !came_of_ended.have_later(event));
+        let names = |resource: &Resource| resource.clients.iter().map(|client| client.as_str().to_owned()).collect();
+        let clients = resources.iter().map(|resource| (resource.id.clone(), names(resource))).collect();
+        Ok(Self { events, clients, is_complete })
     }
 
     /// How many end with a target.
@@ -57,17 +62,26 @@ impl LiveTokens {
             RevocationTarget::Client(id) => self.count(|event| {
                 event.client.as_ref() == Some(id) || event.actors.iter().any(|actor| actor == id.as_str())
             }),
-            RevocationTarget::Resource(id) => self.count(|event| event.resource.as_ref() == Some(id)),
+            RevocationTarget::Resource(id) => self.of_resource(id),
             RevocationTarget::Session { idp, session } => self.of_session(idp, session),
         }
     }
 
-    /// Those of the session, and those of later hops, which no token outlives that it came of.
+    /// Those for the backend, and those that came of one for it: a client of it acted, and not as the first.
+    fn of_resource(&self, id: &ResourceId) -> usize {
+        let clients = self.clients.get(id);
+        let exchanged = |event: &AuditEvent| {
+            let later = event.actors.split_last().map_or(&[][..], |(_, later)| later);
+            clients.is_some_and(|clients| later.iter().any(|actor| clients.contains(actor)))
+        };
+        self.count(|event| event.resource.as_ref() == Some(id) || exchanged(event))
+    }
+
+    /// Those of the session, of sign-ins here that came of it, and those of later hops.
     fn of_session(&self, idp: &IdpId, session: &str) -> usize {
         let of_it = |event: &&AuditEvent| session_of(event) == Some((idp, session));
-        let transactions: HashSet<&str> =
-            self.events.iter().filter(of_it).filter_map(|event| event.txn.as_deref()).collect();
-        self.count(|event| event.txn.as_deref().is_some_and(|txn| transactions.contains(txn)))
+        let sids: HashSet<&str> = self.events.iter().filter(of_it).filter_map(|event| event.sid.as_deref()).collect();
+        self.count(|event| event.sid.as_deref().is_some_and(|sid| sids.contains(sid)))
     }
 
     /// How many rest on a consent, and how many came of those at later hops.
@@ -90,9 +104,16 @@ fn supports(event: &AuditEvent) -> Vec<Support> {
     supports.extend(event.actors.iter().filter_map(|actor| actor.parse().ok()).map(Support::Client));
     supports.extend(event.resource.clone().map(Support::Resource));
     supports.extend(event.grant_id.clone().map(Support::Consent));
-    supports.extend(session_of(event).map(|(idp, session)| Support::Session(idp.clone(), session.to_owned())));
+    if let Some(user) = of_provider(event) {
+        supports.extend(sign_in_supports(event.sid.as_deref(), Some(user)));
+    }
     supports.extend(event.txn.iter().flat_map(|txn| branches(txn, &event.actors)));
     supports
+}
+
+fn of_provider(event: &AuditEvent) -> Option<(&IdpId, &str)> {
+    let subject = event.subject.as_ref()?;
+    Some((subject.idp.as_ref()?, subject.idp_sub.as_deref()?))
 }
 
 fn session_of(event: &AuditEvent) -> Option<(&IdpId, &str)> {

@@ -106,6 +106,8 @@ pub struct LimitSettings {
     pub user_exchanges_per_minute: u32,
     /// Exchanges per user, client and minute; 300.
     pub grant_exchanges_per_minute: u32,
+    /// Tokens that a client gives back, per minute; 600.
+    pub revocations_per_minute: u32,
 }
 
 /// `[audit]`: how events are written.
@@ -247,6 +249,7 @@ impl Config {
                 new_sessions_per_minute: settings.number("limits.new_sessions_per_minute", 300, 0..=1_000_000)?,
                 user_exchanges_per_minute: settings.number("limits.user_exchanges_per_minute", 600, 0..=1_000_000)?,
                 grant_exchanges_per_minute: settings.number("limits.grant_exchanges_per_minute", 300, 0..=1_000_000)?,
+                revocations_per_minute: settings.number("limits.revocations_per_minute", 600, 0..=1_000_000)?,
             },
             audit: AuditSettings {
                 events_per_commit: settings.number("audit.events_per_commit", 256, 1..=10_000)?,

@@ -50,6 +50,7 @@ pub const KNOWN_KEYS: &[&str] = &[
     "limits.new_sessions_per_minute",
     "limits.user_exchanges_per_minute",
     "limits.grant_exchanges_per_minute",
+    "limits.revocations_per_minute",
     "audit.events_per_commit",
     "audit.queue",
     "audit.checkpoint_seconds",

@@ -168,6 +168,9 @@ pub struct AuditEvent {
     /// The consent it rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant_id: Option<String>,
+    /// `sid` of the issued token: the sign-in here that it came of, or the session at a provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
     /// Constant along a chain of exchanges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub txn: Option<String>,
@@ -239,6 +242,7 @@ impl AuditEvent {
             granted: None,
             cut: Vec::new(),
             grant_id: None,
+            sid: None,
             txn: None,
             jti: None,
             expires_at: None,

@@ -6,6 +6,7 @@ use super::delegation::{ActChain, MayAct};
 use super::identity_provider::SubjectTokenType;
 use super::names::IdpId;
 use super::scope::ScopeSet;
+use super::token_status::{is_session_id, session_id};
 use super::user::UserAttributes;
 use std::collections::BTreeMap;
 
@@ -58,7 +59,8 @@ pub struct Subject {
     pub issued_at: Option<i64>,
     /// `jti`, if there is one.
     pub jti: Option<String>,
-    /// `sid`, the session at the issuer; of our own tokens, and of a sign-in here, the grant family.
+    /// `sid`, the session at the issuer; of a sign-in here the grant family, of our own tokens that or an id of the session
+    /// at a provider.
     pub sid: Option<String>,
     /// `auth_time`, Unix seconds.
     pub auth_time: Option<i64>,
@@ -80,9 +82,26 @@ impl Subject {
     /// The grant family that it is of.
     pub fn family(&self) -> Option<&str> {
         match &self.issuer {
-            SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => self.sid.as_deref(),
+            SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => self.sid.as_deref().filter(|sid| !is_session_id(sid)),
             SubjectIssuer::Idp(_) => None,
         }
+    }
+
+    /// What only our own tokens carry; none for another's.
+    pub fn own(&self) -> Option<&OwnToken> {
+        match &self.issuer {
+            SubjectIssuer::Own(own) => Some(own),
+            SubjectIssuer::Idp(_) | SubjectIssuer::SignIn(_) => None,
+        }
+    }
+
+    /// What tokens that come of it have in `sid`: its grant family, or an id of its session at the provider.
+    pub fn sid_of_next(&self) -> Option<String> {
+        let sid = self.sid.as_deref()?;
+        Some(match &self.issuer {
+            SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => sid.to_owned(),
+            SubjectIssuer::Idp(idp) => session_id(idp, sid),
+        })
     }
 }
 

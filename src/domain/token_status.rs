@@ -13,6 +13,11 @@ pub const ENTRIES_PER_LIST: i64 = 65_536;
 /// can be forgotten.
 pub const ENTRY_ISSUES_SECONDS: i64 = 3600;
 
+/// The end of days, Unix seconds: 9999-12-31.
+const FOR_EVER: i64 = 253_402_300_799;
+/// So much later every server has heard of an end, in seconds.
+const HEARD_AFTER_SECONDS: i64 = 2;
+
 /// How a token stands; the numbers are those of a status list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TokenStatus {
@@ -52,8 +57,8 @@ pub enum Support {
     Consent(String),
     /// What came of a sign-in here.
     Family(String),
-    /// A session at a provider.
-    Session(IdpId, String),
+    /// A session at a provider, by the id that tokens have of it: see [`session_id`].
+    Session(String),
     /// The user at a provider: all of their sessions there.
     Login(IdpId, String),
     /// The user at a provider, in a session that was not named: each that ends may be the one.
@@ -87,15 +92,61 @@ impl Support {
             Self::User(id) => id.as_str().into(),
             Self::Client(id) => id.as_str().into(),
             Self::Resource(id) => id.as_str().into(),
-            Self::Consent(id) | Self::Family(id) => id.as_str().into(),
-            Self::Session(idp, text) | Self::Login(idp, text) | Self::UnnamedSession(idp, text) => {
-                digest(&[idp.as_str(), text]).into()
-            }
+            Self::Consent(id) | Self::Family(id) | Self::Session(id) => id.as_str().into(),
+            Self::Login(idp, text) | Self::UnnamedSession(idp, text) => digest(&[idp.as_str(), text]).into(),
             Self::Branch(txn, actors) => {
                 let parts: Vec<&str> = std::iter::once(txn).chain(actors).map(String::as_str).collect();
                 digest(&parts).into()
             }
             Self::Entry(index) => index.to_string().into(),
+        }
+    }
+
+    /// Tokens that rest on it and were asked for until then have ended, if it ends at `now`; Unix seconds.
+    pub fn ends_until(&self, now: i64) -> i64 {
+        match self {
+            // Never there again: whenever a token was asked for, it is one of before.
+            Self::Session(_) | Self::Entry(_) => FOR_EVER,
+            // By the subject token a server knows what is of a new sign-in; one that had not heard of the end did not ask.
+            Self::Login(..) | Self::UnnamedSession(..) => now.saturating_add(HEARD_AFTER_SECONDS),
+            Self::User(_)
+            | Self::Client(_)
+            | Self::Resource(_)
+            | Self::Consent(_)
+            | Self::Family(_)
+            | Self::Branch(..) => now,
+        }
+    }
+}
+
+/// What begins the id of a session at a provider in `sid` of our tokens.
+const SESSION_ID_STARTS: &str = "ses_";
+/// How many hexadecimal digits follow: 128 bits.
+const SESSION_ID_DIGITS: usize = 32;
+
+/// The id that our tokens have of a session at a provider: always the same, and it does not tell the provider's.
+pub fn session_id(idp: &IdpId, idp_session: &str) -> String {
+    let digest = digest(&[idp.as_str(), idp_session]);
+    format!("{SESSION_ID_STARTS}{}", digest.get(..SESSION_ID_DIGITS).unwrap_or(&digest))
+}
+
+/// True if the `sid` of a token of ours is that of a session at a provider, and not a grant family.
+pub fn is_session_id(sid: &str) -> bool {
+    sid.starts_with(SESSION_ID_STARTS)
+}
+
+/// What a user's token rests on for the sign-in that it came of, by its `sid`. `user`: the provider, and the `sub` there.
+pub fn sign_in_supports(sid: Option<&str>, user: Option<(&IdpId, &str)>) -> Vec<Support> {
+    let login = user.map(|(idp, sub)| Support::Login(idp.clone(), sub.to_owned()));
+    match sid {
+        Some(sid) if is_session_id(sid) => {
+            [Support::Session(sid.to_owned())].into_iter().chain(login).collect()
+        }
+        // A grant family stands for the sign-in.
+        Some(family) => vec![Support::Family(family.to_owned())],
+        None => {
+            let unnamed = user.map(|(idp, sub)| Support::UnnamedSession(idp.clone(), sub.to_owned()));
+            login.into_iter().chain(unnamed).collect()
         }
     }
 }
@@ -127,7 +178,7 @@ pub struct StatusEntry {
     pub supports: Vec<Support>,
     /// The entry of the token that they came of, whose supports are theirs too.
     pub parent: Option<i64>,
-    /// When the first was asked for, Unix seconds.
+    /// When the first was asked for, Unix seconds; kept is that of the parent, if it is earlier.
     pub made_at: i64,
     /// When the last of them has ended, Unix seconds.
     pub ends_at: i64,
@@ -150,19 +201,35 @@ pub fn index_of(issuer: &str, uri: &str, place: i64) -> Option<i64> {
     is_one.then(|| list.saturating_mul(ENTRIES_PER_LIST).saturating_add(place))
 }
 
-/// What ended lately, by the kind and value of a support; the latest end of each.
+/// One thing that ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// The kind of the support.
+    pub kind: String,
+    /// Its value.
+    pub value: String,
+    /// What rests on it and was asked for until then has ended, Unix seconds.
+    pub until: i64,
+    /// From then on nothing of it can live that was asked for before, Unix seconds.
+    pub forget_at: i64,
+}
+
+/// What ended lately, by the kind and value of a support; the latest end of each, and when it may be forgotten.
 #[derive(Debug, Default)]
-pub struct Revocations(HashMap<(String, String), i64>);
+pub struct Revocations(HashMap<(String, String), (i64, i64)>);
 
 impl Revocations {
-    /// From rows of kind, value and end.
-    pub fn new(rows: impl IntoIterator<Item = (String, String, i64)>) -> Self {
-        let mut ends = HashMap::new();
-        for (kind, value, at) in rows {
-            let latest = ends.entry((kind, value)).or_insert(at);
-            *latest = at.max(*latest);
+    /// Takes in what ended.
+    pub fn add(&mut self, ended: impl IntoIterator<Item = Revocation>) {
+        for Revocation { kind, value, until, forget_at } in ended {
+            let latest = self.0.entry((kind, value)).or_insert((until, forget_at));
+            *latest = (until.max(latest.0), forget_at.max(latest.1));
         }
-        Self(ends)
+    }
+
+    /// Forgets what no living token can rest on.
+    pub fn forget(&mut self, now: i64) {
+        self.0.retain(|_, (_, forget_at)| *forget_at > now);
     }
 
     /// The first of these supports that ended when a token that was asked for at `made_at` was there already.
@@ -172,7 +239,7 @@ impl Revocations {
         }
         supports.iter().find(|support| {
             let key = (support.kind().to_owned(), support.value().into_owned());
-            self.0.get(&key).is_some_and(|ended_at| *ended_at >= made_at)
+            self.0.get(&key).is_some_and(|(until, _)| *until >= made_at)
         })
     }
 }
@@ -205,20 +272,51 @@ mod tests {
     fn what_was_asked_for_after_the_end_of_a_thing_goes_on() {
         let user = Support::User("alice".parse().unwrap());
         let (kind, value) = (user.kind().to_owned(), user.value().into_owned());
-        let revocations = Revocations::new([(kind.clone(), value.clone(), 100), (kind, value, 90)]);
+        let ended = |until| Revocation { kind: kind.clone(), value: value.clone(), until, forget_at: until + 10 };
+        let mut revocations = Revocations::default();
+        revocations.add([ended(100), ended(90)]);
         let supports = [Support::Client("assistant".parse().unwrap()), user];
         assert_eq!(revocations.ended(&supports, 99), Some(&supports[1]));
         assert_eq!(revocations.ended(&supports, 100), Some(&supports[1]), "of the same second");
         assert_eq!(revocations.ended(&supports, 101), None);
         assert_eq!(revocations.ended(&supports[..1], 1), None);
+        revocations.forget(109);
+        assert!(revocations.ended(&supports, 99).is_some());
+        revocations.forget(110);
+        assert_eq!(revocations.ended(&supports, 99), None);
+    }
+
+    #[test]
+    fn what_is_never_there_again_ends_whatever_came_later() {
+        let idp = || "corp".parse::<IdpId>().unwrap();
+        assert!(Support::Session("ses_1".to_owned()).ends_until(100) > 1_000_000_000_000 / 10);
+        assert!(Support::Entry(1).ends_until(100) > 1_000_000_000_000 / 10);
+        assert_eq!(Support::Login(idp(), "alice".to_owned()).ends_until(100), 102, "a server that had not heard of it");
+        assert_eq!(Support::UnnamedSession(idp(), "alice".to_owned()).ends_until(100), 102);
+        assert_eq!(Support::User("alice".parse().unwrap()).ends_until(100), 100);
+    }
+
+    #[test]
+    fn by_its_sid_a_token_rests_on_a_family_or_a_session_and_without_on_each_of_the_user() {
+        let idp: IdpId = "corp".parse().unwrap();
+        let alice = Some((&idp, "alice"));
+        let login = Support::Login(idp.clone(), "alice".to_owned());
+        let session = session_id(&idp, "s-1");
+        assert!(is_session_id(&session) && session.len() == 36);
+        assert_eq!(sign_in_supports(Some("fam_1"), alice), [Support::Family("fam_1".to_owned())]);
+        assert_eq!(sign_in_supports(Some(&session), alice), [Support::Session(session.clone()), login.clone()]);
+        let unnamed = Support::UnnamedSession(idp.clone(), "alice".to_owned());
+        assert_eq!(sign_in_supports(None, alice), [login, unnamed]);
+        assert_eq!(sign_in_supports(None, None), []);
     }
 
     #[test]
     fn no_two_supports_have_the_same_value_by_where_their_parts_end() {
         let idp = |text: &str| text.parse::<IdpId>().unwrap();
+        assert_ne!(session_id(&idp("a"), "bc"), session_id(&idp("ab"), "c"));
         assert_ne!(
-            Support::Session(idp("a"), "bc".to_owned()).value(),
-            Support::Session(idp("ab"), "c".to_owned()).value()
+            Support::Login(idp("a"), "bc".to_owned()).value(),
+            Support::Login(idp("ab"), "c".to_owned()).value()
         );
         let branch = |txn: &str, actors: &[&str]| {
             Support::Branch(txn.to_owned(), actors.iter().map(|&actor| actor.to_owned()).collect())

@@ -111,7 +111,7 @@ impl<'a> Authorizing<'a> {
     /// Decides; with `agreed` as if the user had agreed to everything at this backend.
     async fn decide(&self, agreed: Option<&ResourceId>) -> Result<Decision, Failure> {
         let subject = self.subject();
-        let mut facts = facts::about(self.app, &self.snapshot, &subject).await?;
+        let mut facts = facts::about(self.app, &self.snapshot, &subject, self.received.now()).await?;
         if let Some(resource) = agreed {
             let all = self.everything(resource);
             facts.consents = facts.consents.iter().cloned().chain([all]).collect();
@@ -138,6 +138,7 @@ impl<'a> Authorizing<'a> {
                 known_user: facts.known_user.as_deref(),
                 consents: &facts.consents,
                 session_ended: facts.session_ended.as_deref(),
+                is_ended_in_list: facts.is_ended_in_list,
                 limits: LimitState::Within,
             }),
         }))

@@ -106,6 +106,7 @@ pub async fn check(store: &Store, config: &Config, ask: &Ask, now: i64) -> Resul
                 known_user: user.as_ref(),
                 consents: &consents,
                 session_ended: None,
+                is_ended_in_list: false,
                 limits: LimitState::Within,
             }),
         })

@@ -98,6 +98,7 @@ impl Asked<'_> {
             .map(|cut| CutScope { scope: cut.scope.as_str().to_owned(), reason: cut.reason.as_str().to_owned() })
             .collect();
         event.grant_id.clone_from(&granted.grant_id);
+        event.sid.clone_from(&granted.sid);
         event.policies.clone_from(&granted.policies);
         event
     }

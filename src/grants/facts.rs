@@ -10,6 +10,7 @@ use crate::domain::delegation::ActChain;
 use crate::domain::names::{ClientId, UserId};
 use crate::domain::registry::Registry;
 use crate::domain::subject::{Subject, SubjectIssuer};
+use crate::domain::token_status::TokenStatus;
 use crate::domain::user::User;
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -21,21 +22,24 @@ pub(super) struct Facts {
     pub(super) consents: Arc<[Consent]>,
     pub(super) other_clients: Vec<Arc<ClientEntry>>,
     pub(super) session_ended: Option<String>,
+    /// True if its entry in a status list has ended.
+    pub(super) is_ended_in_list: bool,
 }
 
 /// Looks the facts up, from the caches where they are there.
-pub(super) async fn about(app: &App, snapshot: &Snapshot, subject: &Subject) -> Result<Facts, StoreError> {
+pub(super) async fn about(app: &App, snapshot: &Snapshot, subject: &Subject, now: i64) -> Result<Facts, StoreError> {
     let other_clients = other_clients(app, snapshot, subject).await?;
     let session_ended = session_ended(app, snapshot, subject).await?;
+    let is_ended_in_list = is_ended_in_list(app, snapshot, subject, now).await?;
     let Some(user) = user_of(&snapshot.registry, subject) else {
-        return Ok(Facts { other_clients, session_ended, ..Facts::default() });
+        return Ok(Facts { other_clients, session_ended, is_ended_in_list, ..Facts::default() });
     };
     let known_user = match subject.issuer {
         SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => app.users.find(&app.store, &user).await?,
         SubjectIssuer::Idp(_) => None,
     };
     let consents = app.consents.of(&app.store, &user).await?;
-    Ok(Facts { known_user, consents, other_clients, session_ended })
+    Ok(Facts { known_user, consents, other_clients, session_ended, is_ended_in_list })
 }
 
 /// Clients that acted before, or hold the token, and are not in the registry: they registered themselves.
@@ -69,6 +73,16 @@ async fn session_ended(app: &App, snapshot: &Snapshot, subject: &Subject) -> Res
     };
     let ended = app.consents.ended_by_provider(&app.store, idp, &subject.sub, subject.sid.as_deref()).await?;
     Ok(ended.covers(subject.issued_at).then(|| format!("identity provider {idp} ended the session of the token")))
+}
+
+/// What backends refuse is not exchanged either. What only waits is for the decision to name.
+async fn is_ended_in_list(app: &App, snapshot: &Snapshot, subject: &Subject, now: i64) -> Result<bool, StoreError> {
+    match subject.own().and_then(|own| own.status) {
+        Some(index) => {
+            Ok(app.status_lists.status(app.remembered(snapshot), index, now).await? == TokenStatus::Invalid)
+        }
+        None => Ok(false),
+    }
 }
 
 /// The `sub` of our tokens for this subject, if it is a user: `decide` makes the same of it.

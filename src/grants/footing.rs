@@ -6,11 +6,12 @@ use crate::audit::writer::{AuditUnavailable, With};
 use crate::domain::decision::{Granted, GrantedSubject};
 use crate::domain::delegation::ActChain;
 use crate::domain::event::AuditEvent;
-use crate::domain::names::ClientId;
+use crate::domain::names::{ClientId, ResourceId};
 use crate::domain::resource::canonical_uri;
-use crate::domain::subject::{OwnToken, Subject, SubjectIssuer};
+use crate::domain::registry::Registry;
+use crate::domain::subject::{OwnToken, Subject};
 use crate::domain::target::Target;
-use crate::domain::token_status::{self, Support};
+use crate::domain::token_status::{self, Support, sign_in_supports};
 use crate::domain::user::User;
 use crate::store::StoreError;
 
@@ -27,28 +28,22 @@ pub(super) async fn entry(
         return Ok(None);
     }
     let mut supports = vec![Support::Resource(resource.id.clone()), Support::Client(granted.client.clone())];
-    if let GrantedSubject::User { id, .. } = &granted.subject {
+    if let GrantedSubject::User { id, idp, idp_sub, .. } = &granted.subject {
         supports.push(Support::User(id.clone()));
+        supports.extend(sign_in_supports(granted.sid.as_deref(), Some((idp, idp_sub))));
     }
     supports.extend(clients_of(granted.chain.as_ref(), &app.config.issuer).map(Support::Client));
     supports.extend(granted.earlier_grants.iter().chain(&granted.grant_id).cloned().map(Support::Consent));
-    supports.extend(granted.family.clone().map(Support::Family));
     let mut parent = None;
-    match subject.map(|subject| (&subject.issuer, subject)) {
-        Some((SubjectIssuer::Idp(idp), subject)) => {
-            supports.push(Support::Login(idp.clone(), subject.sub.clone()));
-            supports.push(match &subject.sid {
-                Some(session) => Support::Session(idp.clone(), session.clone()),
-                None => Support::UnnamedSession(idp.clone(), subject.sub.clone()),
-            });
+    if let Some((subject, own)) = subject.and_then(|subject| Some((subject, subject.own()?))) {
+        // What the token before rests on is what this one rests on too.
+        parent = own.status;
+        if parent.is_none() {
+            let registry = &app.snapshot().registry;
+            supports.extend(branches(own.txn.as_deref(), subject.act.as_ref()));
+            supports.extend(backends_of(registry, &subject.audiences).map(Support::Resource));
+            supports.extend(backends_before(registry, subject.act.as_ref()).map(Support::Resource));
         }
-        // What the token before rests on is what this one rests on too; if it has no entry, its branches say so.
-        Some((SubjectIssuer::Own(own), subject)) => match own.status {
-            Some(index) => parent = Some(index),
-            None => supports.extend(branches(own.txn.as_deref(), subject.act.as_ref())),
-        },
-        // A grant family stands for the sign-in.
-        Some((SubjectIssuer::SignIn(_), _)) | None => {}
     }
     app.status_entries.give(&app.store, supports, parent, asked_at).await.map(Some)
 }
@@ -70,27 +65,46 @@ pub(super) async fn record(
 
 /// What ended of one of our own tokens since it was asked for, in words; none if it goes on as far as revocations say.
 pub(super) fn ended(known: Remembered<'_>, held: &Held<'_>) -> Option<String> {
+    let registry = &known.snapshot.registry;
     let mut supports: Vec<Support> = held.sub.parse().map(Support::User).into_iter().collect();
     supports.extend(held.client_id.parse().map(Support::Client));
     supports.extend(clients_of(held.act, held.issuer).map(Support::Client));
-    let backends = held.audiences.iter().filter_map(|audience| canonical_uri(audience).ok());
-    let backends = backends.filter_map(|audience| known.snapshot.registry.resource_by_audience(&audience));
-    supports.extend(backends.map(|resource| Support::Resource(resource.id.clone())));
+    supports.extend(backends_of(registry, held.audiences).map(Support::Resource));
+    supports.extend(backends_before(registry, held.act).map(Support::Resource));
     supports.extend(branches(held.txn, held.act));
-    let revocations = known.status_entries.revocations();
-    let ended = revocations.ended(&supports, held.issued_at)?;
-    Some(match ended {
+    if held.grant_id.is_some() {
+        for idp in registry.identity_providers() {
+            let user = held.sub.strip_prefix(idp.prefix().as_str()).map(|sub| (&idp.id, sub));
+            supports.extend(sign_in_supports(held.sid, user));
+        }
+    }
+    Some(match known.status_entries.ended(&supports, held.issued_at)? {
         Support::Branch(..) => "it, or a token that it came of, was revoked".to_owned(),
         Support::User(id) => format!("all tokens of user {id} were revoked"),
         Support::Client(id) => format!("all tokens of client {id} were revoked"),
         Support::Resource(id) => format!("all tokens for backend {id} were revoked"),
-        Support::Consent(_)
-        | Support::Family(_)
-        | Support::Session(..)
-        | Support::Login(..)
-        | Support::UnnamedSession(..)
-        | Support::Entry(_) => "what it rests on was revoked".to_owned(),
+        Support::Session(_) | Support::Login(..) | Support::UnnamedSession(..) => {
+            "the session at the identity provider that it came of has ended".to_owned()
+        }
+        Support::Consent(_) | Support::Family(_) | Support::Entry(_) => "what it rests on was revoked".to_owned(),
     })
+}
+
+/// The backends of these audiences.
+fn backends_of<'a>(registry: &'a Registry, audiences: &'a [String]) -> impl Iterator<Item = ResourceId> + 'a {
+    let uris = audiences.iter().filter_map(|audience| canonical_uri(audience).ok());
+    uris.filter_map(|uri| registry.resource_by_audience(&uri)).map(|resource| resource.id.clone())
+}
+
+/// The backends whose tokens were exchanged on the way to a token, as far as its actors tell: each but the first showed
+/// one for a backend that it is a client of. One that is a client of several stands for each of them.
+fn backends_before<'a>(registry: &'a Registry, act: Option<&'a ActChain>) -> impl Iterator<Item = ResourceId> + 'a {
+    let actors: Vec<&str> = act.into_iter().flat_map(ActChain::actors).map(|actor| actor.sub.as_str()).collect();
+    let exchanged = actors.split_last().map(|(_, later)| later.to_vec()).unwrap_or_default();
+    registry
+        .resources()
+        .filter(move |resource| resource.clients.iter().any(|client| exchanged.contains(&client.as_str())))
+        .map(|resource| resource.id.clone())
 }
 
 /// A token and every token that it came of, each as the root of its own branch.
@@ -106,7 +120,7 @@ pub(super) fn branch(own: &OwnToken, act: Option<&ActChain>) -> Option<Support> 
 }
 
 /// Those actors that are clients of ours.
-fn clients_of<'a>(chain: Option<&'a ActChain>, issuer: &'a str) -> impl Iterator<Item = ClientId> + 'a {
+pub(super) fn clients_of<'a>(chain: Option<&'a ActChain>, issuer: &'a str) -> impl Iterator<Item = ClientId> + 'a {
     let ours = move |iss: &Option<String>| iss.as_deref().is_none_or(|iss| iss == issuer);
     let actors = chain.into_iter().flat_map(ActChain::actors).filter(move |actor| ours(&actor.iss));
     actors.filter_map(|actor| actor.sub.parse().ok())

@@ -186,7 +186,7 @@ async fn standing(
         client_id: text("client_id").unwrap_or_default(),
         grant_id: text("grant_id"),
         earlier_grants: &earlier,
-        family: text("sid"),
+        sid: text("sid"),
         scopes: text("scope").and_then(|scope| scope.parse().ok()).unwrap_or_default(),
         audiences: &audiences,
         act: act.as_ref(),
@@ -221,8 +221,8 @@ async fn standing(
 fn on_again(ended: &Ended, held: &Held<'_>) -> String {
     let (client, user) = (printable(held.client_id), printable(held.sub));
     match ended {
-        Ended::ClientGone => format!("Declare client {client} again, or let it register again."),
-        Ended::ClientSuspended => format!("If it may go on: procura client resume {client}"),
+        Ended::ClientGone(name) => format!("Declare client {name} again, or let it register again."),
+        Ended::ClientSuspended(id) => format!("If it may go on: procura client resume {id}"),
         Ended::UserSuspended => format!("If they may be acted for again: procura user resume '{user}'"),
         Ended::Revoked(_) | Ended::InStatusList(TokenStatus::Valid | TokenStatus::Invalid) => {
             "The client gets a new token, if it still may; this one does not come back.".to_owned()

@@ -111,7 +111,8 @@ pub enum Failure {
         /// Where the user can agree, if that is what is missing.
         consent: Option<ConsentLink>,
     },
-    /// Too many tries of somebody who has proved nothing; seconds to wait. Nothing is on record.
+    /// Too many tries of somebody who has proved nothing, or too much that was given back; seconds to wait. Nothing is on
+    /// record.
     TooMany(u64),
     /// We could not decide, sign or record; in words for the log.
     Unavailable(String),

@@ -1,12 +1,16 @@
 //! Revocation (RFC 7009): a client gives back what it got, and with it goes all that came of it.
 //!
 //! A refresh token, and an access token of the same sign-in, end the whole grant family. Any other access token ends
-//! itself and every token that was exchanged for it, at whatever hop.
+//! itself and every token that was exchanged for it, at whatever hop. What has ended already is not ended again: a client
+//! that repeats itself writes nothing.
 
+use super::standing::Held;
 use super::{Caller, Failure, FamilyEnd, Received, ended_family, footing};
 use crate::app::App;
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
+use crate::domain::grant_family::GrantFamily;
 use crate::domain::identity_provider::SubjectTokenType;
+use crate::domain::names::ClientId;
 use crate::domain::resource::canonical_uri;
 use crate::domain::subject::{OwnToken, Subject, SubjectIssuer};
 use crate::domain::token_status::Support;
@@ -16,27 +20,45 @@ use crate::secrets::random_id;
 /// (RFC 7009 §2.2).
 ///
 /// # Errors
-/// The database cannot be asked.
+/// The database cannot be asked; or the client has given back too much lately, and nothing was ended.
 pub async fn revoke(app: &App, received: &Received, caller: &Caller, token: &str) -> Result<(), Failure> {
     let client = &caller.client.client.id;
     if let Some((id, _)) = app.grant_tokens.family_of_refresh_token(token) {
         let family = app.store.find_family(&id).await?;
         return match family.filter(|family| family.client == *client) {
-            Some(family) => ended_family(app, received, &family, FamilyEnd::RevokedByClient).await,
+            Some(family) => returned_family(app, received, &family).await,
             None => Ok(()),
         };
     }
     let Some((subject, own)) = own_access_token(app, received, caller, token).await else {
         return Ok(());
     };
-    let family = match &subject.sid {
+    let family = match subject.family() {
         Some(id) => app.store.find_family(id).await?,
         None => None,
     };
-    match family.filter(|family| family.client == *client) {
-        Some(family) => ended_family(app, received, &family, FamilyEnd::RevokedByClient).await,
-        None => ended_branch(app, received, caller, &subject, &own).await,
+    if let Some(family) = family.filter(|family| family.client == *client) {
+        return returned_family(app, received, &family).await;
     }
+    let held = Held::of(&subject, &own, &app.config.issuer);
+    if footing::ended(app.remembered(&app.snapshot()), &held).is_some() {
+        return Ok(());
+    }
+    within_limit(app, client)?;
+    ended_branch(app, received, caller, &subject, &own).await
+}
+
+async fn returned_family(app: &App, received: &Received, family: &GrantFamily) -> Result<(), Failure> {
+    if family.revoked_at.is_some() {
+        return Ok(());
+    }
+    within_limit(app, &family.client)?;
+    ended_family(app, received, family, FamilyEnd::RevokedByClient).await
+}
+
+/// Every server takes in what was given back: one client must not keep all of them busy.
+fn within_limit(app: &App, client: &ClientId) -> Result<(), Failure> {
+    app.limits.count_revocation(client).map_or(Ok(()), |seconds| Err(Failure::TooMany(seconds)))
 }
 
 /// A live access token that this client got itself.

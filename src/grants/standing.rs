@@ -8,7 +8,7 @@ use crate::domain::delegation::ActChain;
 use crate::domain::names::{ClientId, UserId};
 use crate::domain::scope::ScopeSet;
 use crate::domain::subject::{OwnToken, Subject};
-use crate::domain::token_status::TokenStatus;
+use crate::domain::token_status::{TokenStatus, is_session_id};
 use crate::store::StoreError;
 
 /// A token of ours, as far as it matters here.
@@ -22,8 +22,8 @@ pub(super) struct Held<'a> {
     pub(super) grant_id: Option<&'a str>,
     /// The consents of earlier hops.
     pub(super) earlier_grants: &'a [String],
-    /// The grant family that it is of (`sid`).
-    pub(super) family: Option<&'a str>,
+    /// `sid`: the grant family that it is of, or an id of the session at a provider.
+    pub(super) sid: Option<&'a str>,
     /// What it is good for.
     pub(super) scopes: ScopeSet,
     /// The backends that it is for (`aud`).
@@ -47,7 +47,7 @@ impl<'a> Held<'a> {
             client_id: &own.client_id,
             grant_id: own.grant_id.as_deref(),
             earlier_grants: &own.earlier_grants,
-            family: subject.family(),
+            sid: subject.sid.as_deref(),
             scopes: subject.scope.clone().unwrap_or_default(),
             audiences: &subject.audiences,
             act: subject.act.as_ref(),
@@ -59,13 +59,22 @@ impl<'a> Held<'a> {
     }
 }
 
+impl Held<'_> {
+    /// The client that got it, and those that acted before. An actor that another issuer named is no client here.
+    fn clients(&self) -> impl Iterator<Item = &str> {
+        let actors = self.act.into_iter().flat_map(ActChain::actors);
+        let ours = actors.filter(|actor| actor.iss.as_deref() == Some(self.issuer)).map(|actor| actor.sub.as_str());
+        std::iter::once(self.client_id).chain(ours.filter(|name| *name != self.client_id))
+    }
+}
+
 /// Why a token counts no more, before its `exp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// The client that got it is not known any more.
-    ClientGone,
-    /// The client that got it is suspended.
-    ClientSuspended,
+    /// A client that got it, or acted before, is not known any more.
+    ClientGone(String),
+    /// A client that got it, or acted before, is suspended.
+    ClientSuspended(ClientId),
     /// The sign-in that it came of has ended; how, in words.
     SessionEnded(String),
     /// It was revoked, by its client or by an administrator; how, in words.
@@ -84,8 +93,8 @@ impl Ended {
     /// For people.
     pub fn in_words(&self) -> String {
         match self {
-            Self::ClientGone => "the client that got it is not registered any more".to_owned(),
-            Self::ClientSuspended => "the client that got it is suspended".to_owned(),
+            Self::ClientGone(name) => format!("client {name}, which got it or acted before, is not registered any more"),
+            Self::ClientSuspended(id) => format!("client {id}, which got it or acted before, is suspended"),
             Self::SessionEnded(how) | Self::Revoked(how) => how.clone(),
             Self::InStatusList(TokenStatus::Suspended) => "its status list says that it is suspended".to_owned(),
             Self::InStatusList(TokenStatus::Valid | TokenStatus::Invalid) => {
@@ -118,20 +127,23 @@ pub(super) async fn still_good_for(
 }
 
 async fn agreed_to(known: Remembered<'_>, now: i64, held: &Held<'_>) -> Result<Result<ScopeSet, Ended>, StoreError> {
-    let holder: Option<ClientId> = held.client_id.parse().ok();
-    let holder = match &holder {
-        Some(id) => known.clients.find(known.store, known.snapshot, id).await?,
-        None => None,
-    };
-    match holder {
-        None => return Ok(Err(Ended::ClientGone)),
-        Some(entry) if entry.suspended_at.is_some() => return Ok(Err(Ended::ClientSuspended)),
-        Some(_) => {}
+    for name in held.clients() {
+        let entry = match name.parse() {
+            Ok(id) => known.clients.find(known.store, known.snapshot, &id).await?,
+            Err(_) => None,
+        };
+        match entry {
+            None => return Ok(Err(Ended::ClientGone(name.to_owned()))),
+            Some(entry) if entry.suspended_at.is_some() => {
+                return Ok(Err(Ended::ClientSuspended(entry.client.id.clone())));
+            }
+            Some(_) => {}
+        }
     }
     if let Some(how) = footing::ended(known, held) {
         return Ok(Err(Ended::Revoked(how)));
     }
-    if let Some(family) = held.family
+    if let Some(family) = held.sid.filter(|sid| !is_session_id(sid))
         && let Some(how) = known.consents.family_ended(known.store, family).await?
     {
         return Ok(Err(Ended::SessionEnded(how)));

@@ -62,7 +62,7 @@ impl<'a> StoredGrant<'a> {
     pub(super) async fn decide(&self, found: Result<&GrantFamily, &Refusal>) -> Result<Decided, Failure> {
         let mut subject = found.map(|family| subject_of(family, self.longest_end(family)));
         let facts = match &subject {
-            Ok(subject) => facts::about(self.app, &self.snapshot, subject).await?,
+            Ok(subject) => facts::about(self.app, &self.snapshot, subject, self.received.now()).await?,
             Err(_) => facts::Facts::default(),
         };
         if let (Ok(subject), Some(user)) = (&mut subject, &facts.known_user) {
@@ -96,6 +96,7 @@ impl<'a> StoredGrant<'a> {
                 known_user: facts.known_user.as_deref(),
                 consents: &facts.consents,
                 session_ended: facts.session_ended.as_deref(),
+                is_ended_in_list: facts.is_ended_in_list,
                 limits,
             }),
         };

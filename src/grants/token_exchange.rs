@@ -43,7 +43,7 @@ pub async fn exchange(
 
     // The decision: may this client act for this user, there, and how?
     let facts = match &subject {
-        Ok(subject) => facts::about(app, &snapshot, subject).await?,
+        Ok(subject) => facts::about(app, &snapshot, subject, now).await?,
         Err(_) => facts::Facts::default(),
     };
     let question = |limits| Question {
@@ -64,6 +64,7 @@ pub async fn exchange(
             known_user: facts.known_user.as_deref(),
             consents: &facts.consents,
             session_ended: facts.session_ended.as_deref(),
+            is_ended_in_list: facts.is_ended_in_list,
             limits,
         }),
     };

@@ -37,10 +37,10 @@ pub async fn claims(
     if still_good_for(app.remembered(&snapshot), received.now(), &held).await?.is_err() {
         return Ok(Err(Unknown::Invalid));
     }
-    let Some(sid) = &subject.sid else {
+    let Some(id) = subject.family() else {
         return Ok(Err(Unknown::NoOpenid));
     };
-    let family = app.store.find_family(sid).await?;
+    let family = app.store.find_family(id).await?;
     let Some(family) = family.filter(|family| family.user.as_str() == subject.sub) else {
         return Ok(Err(Unknown::Invalid));
     };

@@ -105,7 +105,7 @@ impl OAuthError {
     pub fn slow_down(seconds: u64) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
-            body: Box::new(Body::new("slow_down", "Too many failed requests; try again later.")),
+            body: Box::new(Body::new("slow_down", "Too many requests of this kind; try again later.")),
             retry_after_seconds: Some(seconds),
             challenge: false,
         }

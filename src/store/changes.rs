@@ -119,7 +119,9 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
             vec![Step::new(PUT_RESOURCE, [resource.id.as_str().into(), document(resource).into()])]
         }
         Change::RemoveResource(id) => remove_resource(id, now),
-        Change::PutClient(client, assurance) => vec![end_removed(&client.id), put_client(client, *assurance)],
+        Change::PutClient(client, assurance) => {
+            end_removed(&client.id).into_iter().chain([put_client(client, *assurance)]).collect()
+        }
         Change::RemoveClient(id) => remove_client(id, now),
         Change::SuspendClient(id) => vec![
             is_a_client(id),

@@ -5,6 +5,7 @@ use super::{Store, StoreError, Versions};
 use crate::domain::event::AuditEvent;
 use crate::domain::grant_family::{GrantFamily, Rotations};
 use crate::domain::names::{ClientId, UserId};
+use std::collections::HashSet;
 
 const INSERT_FAMILY: &str = "INSERT INTO grant_family (id, user_id, client_id, resource_id, idp, idp_sub, idp_session,
     terms, created_at, code_ends_at, redeemed_at, generation, rotations, used_at, ends_at)
@@ -21,6 +22,7 @@ const REDEEM: &str = "UPDATE grant_family SET redeemed_at = $2, used_at = $2, en
     WHERE id = $1 AND redeemed_at IS NULL AND revoked_at IS NULL";
 const ROTATE: &str = "UPDATE grant_family SET generation = generation + 1, rotations = $3, used_at = $4, ends_at = $5
     WHERE id = $1 AND generation = $2 AND revoked_at IS NULL";
+const REVOKED_SINCE: &str = "SELECT id FROM grant_family WHERE revoked_at >= $1";
 const REVOKE: &str = "UPDATE grant_family SET revoked_at = $2, revoked_because = $3
     WHERE id = $1 AND revoked_at IS NULL";
 pub(super) const REVOKE_OF_SESSION: &str = "UPDATE grant_family SET revoked_at = $3, revoked_because = $4
@@ -109,6 +111,12 @@ impl Store {
         let touched = Versions { consents: 1, ..Versions::default() };
         let step = Step::new(REVOKE, [family.into(), now.into(), because.into()]).or_yield();
         self.administer(touched, vec![step], event).await
+    }
+
+    /// The families that ended at this moment or later, before their time.
+    pub async fn families_revoked_since(&self, at: i64) -> Result<HashSet<String>, StoreError> {
+        let ids: Vec<String> = on_db!(self, read db => sqlx::query_scalar(REVOKED_SINCE).bind(at).fetch_all(db))?;
+        Ok(ids.into_iter().collect())
     }
 
     /// Keeps a pushed authorization request (RFC 9126) under the digest of its `request_uri`.

@@ -5,7 +5,7 @@ use super::sql::{Step, Value, searchable};
 use super::token_status::revoke_step;
 use super::{Store, StoreError};
 use crate::domain::change::RevocationTarget;
-use crate::domain::token_status::Support;
+use crate::domain::token_status::{Support, session_id};
 use crate::secrets::random_id;
 
 /// Why grant families are revoked by it.
@@ -122,7 +122,7 @@ pub(super) fn revoke_all(target: &RevocationTarget, consents: bool, now: i64) ->
             let until = now.saturating_add(SESSION_REMEMBERED_SECONDS);
             let values = [random_id("end").into(), idp_value(), text(), now.into(), until.into()];
             steps.push(Step::new(NOTE_SESSION, values));
-            steps.push(revoke_step(&Support::Session(idp.clone(), session.clone()), now));
+            steps.push(revoke_step(&Support::Session(session_id(idp, session)), now));
         }
     }
     steps

@@ -7,7 +7,7 @@ use super::{Store, StoreError, Versions};
 use crate::domain::event::AuditEvent;
 use crate::domain::names::IdpId;
 use crate::domain::sign_in::SignIn;
-use crate::domain::token_status::Support;
+use crate::domain::token_status::{Support, session_id};
 use crate::secrets::random_id;
 
 const CREATE: &str = "INSERT INTO browser_session (digest, document, idp, idp_sub, idp_session, user_id, ends_at)
@@ -145,10 +145,10 @@ impl Store {
         let idp_sub = logout.idp_sub.clone();
         let ended = match (&logout.idp_session, idp_sub) {
             (Some(session), Some(sub)) => vec![
-                Support::Session(logout.idp.clone(), session.clone()),
+                Support::Session(session_id(&logout.idp, session)),
                 Support::UnnamedSession(logout.idp.clone(), sub),
             ],
-            (Some(session), None) => vec![Support::Session(logout.idp.clone(), session.clone())],
+            (Some(session), None) => vec![Support::Session(session_id(&logout.idp, session))],
             (None, Some(sub)) => vec![Support::Login(logout.idp.clone(), sub)],
             (None, None) => Vec::new(),
         };

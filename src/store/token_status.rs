@@ -4,7 +4,7 @@ use super::sql::{BatchInsert, Step, Value, corrupt};
 use super::{Store, StoreError, Versions};
 use crate::domain::event::AuditEvent;
 use crate::domain::names::{ClientId, UserId};
-use crate::domain::token_status::{ENTRY_ISSUES_SECONDS, Revocations, StatusEntry, Support, TokenStatus};
+use crate::domain::token_status::{ENTRY_ISSUES_SECONDS, Revocation, Revocations, StatusEntry, Support, TokenStatus};
 use crate::secrets::random_id;
 use std::ops::Range;
 
@@ -22,12 +22,28 @@ static INSERT_SUPPORTS: BatchInsert =
     BatchInsert::new("INSERT INTO status_support (idx, kind, value) VALUES", 3, "ON CONFLICT DO NOTHING");
 const INHERIT: &str = "INSERT INTO status_support (idx, kind, value)
     SELECT $1, kind, value FROM status_support WHERE idx = $2 ON CONFLICT DO NOTHING";
+/// What came of a token was asked for later, and has ended if the token has.
+const INHERIT_TIME: &str = "UPDATE status_entry SET made_at = (SELECT parent.made_at FROM status_entry AS parent
+    WHERE parent.idx = $2) WHERE idx = $1 AND made_at > (SELECT parent.made_at FROM status_entry AS parent
+    WHERE parent.idx = $2)";
 /// A kind that no support has.
 const REMOVED_CLIENT: &str = "removed_client";
 
-const REVOKE: &str = "INSERT INTO revocation (id, kind, value, ended_at, ends_at) VALUES ($1, $2, $3, $4, $5)";
-const REVOKE_OF_REMOVED_CLIENT: &str = "UPDATE revocation SET kind = 'client' WHERE kind = $1 AND value = $2";
-const LIST_REVOCATIONS: &str = "SELECT kind, value, ended_at FROM revocation WHERE ends_at > $1";
+// The row of versions is locked, and has the new version already: who reads a version sees all that is of it.
+const REVOKE: &str = "INSERT INTO revocation (id, kind, value, ended_at, ends_at, version)
+    VALUES ($1, $2, $3, $4, $5, (SELECT consents FROM version WHERE id = 1))
+    ON CONFLICT (kind, value) DO UPDATE SET version = excluded.version,
+    ended_at = CASE WHEN excluded.ended_at > revocation.ended_at THEN excluded.ended_at ELSE revocation.ended_at END,
+    ends_at = CASE WHEN excluded.ends_at > revocation.ends_at THEN excluded.ends_at ELSE revocation.ends_at END";
+const REVOKE_OF_REMOVED_CLIENT: &str = "INSERT INTO revocation (id, kind, value, ended_at, ends_at, version)
+    SELECT $3, 'client', value, ended_at, ends_at, (SELECT consents FROM version WHERE id = 1)
+    FROM revocation WHERE kind = $1 AND value = $2
+    ON CONFLICT (kind, value) DO UPDATE SET version = excluded.version,
+    ended_at = CASE WHEN excluded.ended_at > revocation.ended_at THEN excluded.ended_at ELSE revocation.ended_at END,
+    ends_at = CASE WHEN excluded.ends_at > revocation.ends_at THEN excluded.ends_at ELSE revocation.ends_at END";
+const FORGET_REMOVED: &str = "DELETE FROM revocation WHERE kind = $1 AND value = $2";
+const LIST_REVOCATIONS: &str =
+    "SELECT kind, value, ended_at, ends_at FROM revocation WHERE ends_at > $1 AND version > $2";
 
 const HAS_ENTRIES: &str = "SELECT COUNT(*) FROM (SELECT idx FROM status_entry
     WHERE idx >= $1 AND idx < $2 AND ends_at > $3 LIMIT 1) AS one";
@@ -104,9 +120,17 @@ impl Store {
 
     /// What ended and is not forgotten at `now`.
     pub async fn revocations(&self, now: i64) -> Result<Revocations, StoreError> {
-        let rows: Vec<(String, String, i64)> =
-            on_db!(self, read db => sqlx::query_as(LIST_REVOCATIONS).bind(now).fetch_all(db))?;
-        Ok(Revocations::new(rows))
+        let mut revocations = Revocations::default();
+        revocations.add(self.revocations_since(-1, now).await?);
+        Ok(revocations)
+    }
+
+    /// What ended after this version of all consents, and is not forgotten at `now`.
+    pub async fn revocations_since(&self, version: i64, now: i64) -> Result<Vec<Revocation>, StoreError> {
+        let rows: Vec<(String, String, i64, i64)> =
+            on_db!(self, read db => sqlx::query_as(LIST_REVOCATIONS).bind(now).bind(version).fetch_all(db))?;
+        let revocation = |(kind, value, until, forget_at)| Revocation { kind, value, until, forget_at };
+        Ok(rows.into_iter().map(revocation).collect())
     }
 
     /// True if one of these entries can still be that of a live token.
@@ -162,26 +186,31 @@ pub(super) fn entry_steps(entries: &[StatusEntry]) -> Vec<Step> {
     });
     steps.extend(INSERT_SUPPORTS.steps(supports.collect()));
     let parents = entries.iter().filter_map(|entry| Some((entry.index, entry.parent?)));
-    steps.extend(parents.map(|(index, parent)| Step::new(INHERIT, [index.into(), parent.into()])));
+    steps.extend(parents.flat_map(|(index, parent)| {
+        [INHERIT, INHERIT_TIME].map(|sql| Step::new(sql, [index.into(), parent.into()]))
+    }));
     steps
 }
 
 /// The step that ends what rests on a thing and was asked for by `now`.
 pub(super) fn revoke_step(support: &Support, now: i64) -> Step {
-    Step::new(REVOKE, revocation(support.kind(), &support.value(), now))
+    Step::new(REVOKE, revocation(support.kind(), &support.value(), support.ends_until(now), now))
 }
 
 /// The step that notes when a client is removed. While it is gone, that alone is why its tokens count no more.
 pub(super) fn note_removed(id: &ClientId, now: i64) -> Step {
-    Step::new(REVOKE, revocation(REMOVED_CLIENT, id.as_str(), now))
+    Step::new(REVOKE, revocation(REMOVED_CLIENT, id.as_str(), now, now))
 }
 
-/// The step with which a client is declared: what another of its name held when it was removed has ended.
-pub(super) fn end_removed(id: &ClientId) -> Step {
-    Step::new(REVOKE_OF_REMOVED_CLIENT, [REMOVED_CLIENT.into(), id.as_str().into()])
+/// The steps with which a client is declared: what another of its name held when it was removed has ended.
+pub(super) fn end_removed(id: &ClientId) -> [Step; 2] {
+    let of_it = || [REMOVED_CLIENT.into(), id.as_str().into()];
+    let [kind, value] = of_it();
+    let ended = Step::new(REVOKE_OF_REMOVED_CLIENT, [kind, value, random_id("rev").into()]);
+    [ended, Step::new(FORGET_REMOVED, of_it())]
 }
 
-fn revocation(kind: &str, value: &str, now: i64) -> [Value; 5] {
-    let ends_at = now.saturating_add(REMEMBERED_SECONDS);
-    [random_id("rev").into(), kind.into(), value.into(), now.into(), ends_at.into()]
+fn revocation(kind: &str, value: &str, until: i64, now: i64) -> [Value; 5] {
+    let forget_at = now.saturating_add(REMEMBERED_SECONDS);
+    [random_id("rev").into(), kind.into(), value.into(), until.into(), forget_at.into()]
 }

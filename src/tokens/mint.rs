@@ -130,7 +130,7 @@ pub fn mint(granted: &Granted, issuer: &str, keys: &SigningKeys, status: Option<
         grant_id: granted.grant_id.as_deref(),
         earlier_grants: &granted.earlier_grants,
         txn: &txn,
-        sid: granted.family.as_deref(),
+        sid: granted.sid.as_deref(),
         client_assurance: granted.assurance.as_str(),
         policy: &granted.policy_hash,
         status: status.map(|index| Status::of(index, issuer)),

@@ -1,7 +1,7 @@
 //! When something was fetched, and when it may be tried again.
 
 /// After a failure the next attempt waits 1, 2, 4 ... seconds, at most this long.
-const LONGEST_BACK_OFF_SECONDS: u64 = 60;
+pub(super) const LONGEST_BACK_OFF_SECONDS: u64 = 60;
 
 /// The attempts to get one document.
 #[derive(Debug, Default)]
@@ -22,8 +22,13 @@ impl Attempts {
 
     /// True unless it failed just now.
     pub(super) fn may_retry(&self, now: i64) -> bool {
+        self.may_retry_within(LONGEST_BACK_OFF_SECONDS, now)
+    }
+
+    /// True unless it failed just now; `longest`: never wait longer, in seconds.
+    pub(super) fn may_retry_within(&self, longest: u64, now: i64) -> bool {
         let Some(exponent) = self.failures.checked_sub(1) else { return true };
-        self.waited(1_u64.checked_shl(exponent.min(6)).unwrap_or(u64::MAX).min(LONGEST_BACK_OFF_SECONDS), now)
+        self.waited(1_u64.checked_shl(exponent.min(6)).unwrap_or(u64::MAX).min(longest), now)
     }
 
     /// True if the last attempt failed.
@@ -61,6 +66,7 @@ mod tests {
             assert!(!attempts.may_retry(now + wait - 1), "{wait}");
             now += wait;
         }
+        assert!(!attempts.may_retry_within(15, now - 46) && attempts.may_retry_within(15, now - 45));
         attempts.succeed();
         assert!(attempts.may_retry(now));
     }

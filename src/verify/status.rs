@@ -2,9 +2,10 @@
 //!
 //! A list is used until its `ttl`, counted from the `iat` that the issuer signed. For one second more it serves while it
 //! is fetched, so that nobody waits under load; after that a request waits for the fetch, a second at most. So a change
-//! is seen within `ttl` and two seconds, as long as the issuer can be reached.
+//! is seen within `ttl` and two seconds, as long as the issuer can be reached; after an outage within `ttl` and two seconds
+//! of its end.
 
-use super::attempts::Attempts;
+use super::attempts::{Attempts, LONGEST_BACK_OFF_SECONDS};
 use super::checks::OUR_ALGORITHMS;
 use super::fetch::{Document, Fetch, FetchRequest, Fetched};
 use super::jose;
@@ -23,6 +24,9 @@ const MAX_LISTS: usize = 64;
 
 /// So long past its time a list serves while it is fetched again, in seconds.
 const SERVES_WHILE_FETCHED_SECONDS: i64 = 1;
+
+/// As long as no list was had that says how soon it is over, it is asked for at least this often, in seconds.
+const UNKNOWN_TTL_SECONDS: u64 = 15;
 
 /// So long a request waits for a fetch; the fetch itself may go on.
 const WAIT: Duration = Duration::from_secs(1);
@@ -82,10 +86,13 @@ impl Entry {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True unless it was tried in this second, or failed lately.
-    fn may_try(&self, now: i64) -> bool {
+    /// True unless it was tried in this second, or failed lately. `required_age`: as in [`StatusSource`].
+    fn may_try(&self, required_age: Option<i64>, now: i64) -> bool {
+        // An outage must not leave a revocation unseen for longer than the list says.
+        let ttl = self.held().map_or(UNKNOWN_TTL_SECONDS, |held| held.list.ttl.unsigned_abs());
+        let longest = required_age.map_or(ttl, |age| ttl.min(age.unsigned_abs())).clamp(1, LONGEST_BACK_OFF_SECONDS);
         let attempts = self.attempts();
-        attempts.may_retry(now) && attempts.waited(1, now)
+        attempts.may_retry_within(longest, now) && attempts.waited(1, now)
     }
 
     fn held(&self) -> Option<Held> {
@@ -171,7 +178,7 @@ impl StatusSource {
         let may_serve = self.required_age.is_none() && (entry.attempts().is_failing() || due_at.is_some_and(serves));
         if !may_serve {
             let _ = tokio::time::timeout(WAIT, self.refresh(entry, now)).await;
-        } else if entry.may_try(now)
+        } else if entry.may_try(self.required_age, now)
             && let Ok(guard) = Arc::clone(&entry.flight).try_lock_owned()
         {
             drop(self.take_off(entry, guard, now));
@@ -181,7 +188,7 @@ impl StatusSource {
     async fn refresh(self: &Arc<Self>, entry: &Arc<Entry>, now: i64) {
         let guard = Arc::clone(&entry.flight).lock_owned().await;
         // Whoever held it before may have brought what is missing.
-        if self.due_at(entry).is_none_or(|due_at| now >= due_at) && entry.may_try(now) {
+        if self.due_at(entry).is_none_or(|due_at| now >= due_at) && entry.may_try(self.required_age, now) {
             let _ = self.take_off(entry, guard, now).await;
         }
     }

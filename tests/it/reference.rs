@@ -285,7 +285,7 @@ fn everything() -> Granted {
         expires_at: NOW + 300,
         grant_id: Some("con_2".to_owned()),
         earlier_grants: vec!["con_1".to_owned()],
-        family: Some("fam_1".to_owned()),
+        sid: Some("fam_1".to_owned()),
         txn: Some("txn_1".to_owned()),
         single_use: None,
         auth_time: Some(NOW - 60),

@@ -15,6 +15,8 @@ use procura::domain::change::{Change, RevocationTarget};
 use procura::domain::client::{Assurance, ConsentMode};
 use procura::domain::consent::Consent;
 use procura::domain::decision::ReasonCode;
+use procura::domain::event::{AuditEvent, EventKind, EventOutcome};
+use procura::domain::resource::Resource;
 use procura::store::ProviderLogout;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -35,12 +37,58 @@ impl<'a> Listed<'a> {
     async fn new(world: &'a World) -> Self {
         let listed = Self { world };
         for id in ["records", "models", "billing"] {
-            let snapshot = world.server.app.snapshot();
-            let mut resource = snapshot.registry.resource_by_name(id).unwrap().as_ref().clone();
-            resource.status_list = true;
-            world.server.change(&[Change::PutResource(resource)]).await;
+            listed.with_list(id).await;
         }
         listed
+    }
+
+    async fn with_list(&self, id: &str) {
+        self.put(id, true).await;
+    }
+
+    /// The target that it is.
+    async fn without_list(&self, id: &str) -> (&'static str, &'static str) {
+        self.put(id, false).await;
+        [RECORDS, MODELS, BILLING].into_iter().find(|(_, audience)| audience.contains(id)).unwrap()
+    }
+
+    async fn put(&self, id: &str, status_list: bool) {
+        let snapshot = self.server().app.snapshot();
+        let mut resource = snapshot.registry.resource_by_name(id).unwrap().as_ref().clone();
+        if id == "billing" {
+            resource.clients = vec!["worker".parse().unwrap()].into_iter().collect();
+        }
+        self.server().change(&[Change::PutResource(Resource { status_list, ..resource })]).await;
+    }
+
+    /// Makes a list that is kept for two seconds more.
+    async fn list_of_now(&self, token: &str) {
+        let late = self.server().clock.now().rem_euclid(3);
+        self.server().clock.advance(Duration::from_secs((3 - late).unsigned_abs()));
+        assert_eq!(self.status(token).await, VALID);
+    }
+
+    /// What the provider says of one session of Alice's, or of all of them.
+    fn logout(&self, session: Option<&str>) -> ProviderLogout {
+        ProviderLogout {
+            idp: "corp".parse().unwrap(),
+            idp_sub: Some("alice".to_owned()),
+            user: Some("corp|alice".to_owned()),
+            idp_session: session.map(str::to_owned),
+            jti: procura::secrets::random_id("out"),
+            expires_at: self.server().clock.now() + 600,
+        }
+    }
+
+    fn sign_out(&self) -> AuditEvent {
+        let (at_ms, id) = (self.server().clock.now_ms(), procura::secrets::random_id("adm"));
+        AuditEvent::new(at_ms, id, EventKind::SignOut, EventOutcome::Done, "backchannel_logout")
+    }
+
+    async fn provider_ends(&self, session: Option<&str>) {
+        let (app, now) = (&self.server().app, self.server().clock.now());
+        assert!(app.store.end_by_provider(&self.logout(session), self.sign_out(), now).await.unwrap());
+        app.refresh().await.unwrap();
     }
 
     fn server(&self) -> &TestServer {
@@ -103,6 +151,44 @@ fn status_at(list: &Value, place: usize) -> u8 {
 
 fn all_of(target: RevocationTarget) -> Change {
     Change::RevokeAll { target, consents: false }
+}
+
+/// Ends one session by an administrator, another by its provider, and then all of the user's.
+async fn ended_sessions(listed: &Listed<'_>) {
+    let world = listed.world;
+    let exchanged = async |sid: Value| world.exchange(json!({"sid": sid}), &[RECORDS]).await.token();
+    let (one, two) = (exchanged(json!("s-1")).await, exchanged(json!("s-2")).await);
+    let (three, unnamed) = (exchanged(json!("s-3")).await, exchanged(Value::Null).await);
+    let later = listed.hop("records-backend", &one, MODELS).await.token();
+    let bob = [MODELS, ("scope", "model.general")];
+    let bob = world.exchange_as("assistant", &world.bobs_id_token(), &bob).await.token();
+    let inactive = json!({"active": false});
+    // The first exchange of each is after its end.
+    listed.wait();
+    let session = RevocationTarget::Session { idp: "corp".parse().unwrap(), session: "s-1".to_owned() };
+    world.server.change(&[all_of(session)]).await;
+    for (client, token, next) in [("records-backend", &one, MODELS), ("models-backend", &later, BILLING)] {
+        assert_eq!(listed.introspect(client, token).await, inactive);
+        world.assert_refused(&listed.hop(client, token, next).await, ReasonCode::SubjectSessionEnded).await;
+    }
+    for token in [&two, &three, &unnamed] {
+        assert_eq!(listed.introspect("records-backend", token).await["active"], true);
+    }
+    listed.wait();
+    listed.provider_ends(Some("s-2")).await;
+    for token in [&two, &unnamed] {
+        assert_eq!(listed.introspect("records-backend", token).await, inactive, "one that was not named may be it");
+        let onward = listed.hop("records-backend", token, MODELS).await;
+        world.assert_refused(&onward, ReasonCode::SubjectSessionEnded).await;
+    }
+    listed.wait();
+    let later = listed.hop("records-backend", &three, MODELS).await.token();
+    listed.wait();
+    listed.provider_ends(None).await;
+    for (client, token) in [("records-backend", &three), ("models-backend", &later)] {
+        assert_eq!(listed.introspect(client, token).await, inactive, "all of the user's");
+    }
+    assert_eq!(listed.introspect("models-backend", &bob).await["active"], true, "another user");
 }
 
 world_test! {
@@ -334,7 +420,7 @@ world_test! {
         let event = world.server.app.store.list_events(&procura::store::EventFilter {
             reason: Some("token_returned".to_owned()), limit: 10, ..Default::default()
         }).await.unwrap();
-        assert_eq!(event.len(), 3);
+        assert_eq!(event.len(), 2, "what has ended is not ended again");
         assert_eq!(event[0].subject_jti.as_deref(), claims(&first)["jti"].as_str());
         assert_eq!((event[0].client.as_ref().unwrap().as_str(), event[0].subject_sub()), ("assistant", Some("corp|alice")));
     }
@@ -351,6 +437,143 @@ world_test! {
         assert_eq!(listed.introspect("records-backend", &own).await["active"], true);
         listed.revoke("assistant", &own).await;
         assert_eq!(listed.introspect("records-backend", &own).await, json!({"active": false}));
+    }
+
+    async fn a_token_of_an_ended_session_counts_nowhere_and_is_not_exchanged(world: World) {
+        ended_sessions(&Listed { world: &world }).await;
+    }
+
+    async fn a_token_of_an_ended_session_is_not_exchanged_where_backends_read_lists(world: World) {
+        ended_sessions(&Listed::new(&world).await).await;
+    }
+
+    async fn what_a_server_exchanged_that_had_not_heard_of_the_end_has_ended_too(world: World) {
+        let listed = Listed::new(&world).await;
+        let plain = listed.without_list("billing").await;
+        let first = world.exchange(json!({"sid": "s-1"}), &[RECORDS]).await.token();
+        listed.list_of_now(&first).await;
+        let event = || listed.sign_out();
+        let store = &world.server.app.store;
+        assert!(store.end_by_provider(&listed.logout(Some("s-1")), event(), world.server.clock.now()).await.unwrap());
+        // It has not looked yet, and its list is of before.
+        listed.server().clock.advance(Duration::from_secs(1));
+        let late = listed.hop("records-backend", &first, MODELS).await.token();
+        let late_plain = listed.hop("records-backend", &first, plain).await.token();
+        let again = world.exchange(json!({"sid": "s-1"}), &[RECORDS]).await.token();
+        world.server.app.refresh().await.unwrap();
+        for (client, token) in
+            [("models-backend", &late), ("worker", &late_plain), ("records-backend", &again)]
+        {
+            assert_eq!(listed.introspect(client, token).await, json!({"active": false}), "{client}");
+        }
+        listed.wait();
+        assert_eq!([listed.status(&late).await, listed.status(&again).await], [INVALID, INVALID]);
+        // All of the user's: what was exchanged a second later by a token from before.
+        let other = world.exchange(json!({"sid": "s-2"}), &[RECORDS]).await.token();
+        assert!(store.end_by_provider(&listed.logout(None), event(), world.server.clock.now()).await.unwrap());
+        listed.server().clock.advance(Duration::from_secs(1));
+        let late = world.exchange(json!({"sid": "s-2"}), &[RECORDS]).await.token();
+        world.server.app.refresh().await.unwrap();
+        listed.wait();
+        assert_eq!([listed.status(&other).await, listed.status(&late).await], [INVALID, INVALID]);
+    }
+
+    async fn a_later_hop_that_was_asked_for_after_an_end_has_ended_with_what_it_came_of(world: World) {
+        let listed = Listed::new(&world).await;
+        let first = world.records_token().await;
+        listed.list_of_now(&first).await;
+        let event = listed.sign_out();
+        let store = &world.server.app.store;
+        let alice = [procura::domain::token_status::Support::User("corp|alice".parse().unwrap())];
+        store.revoke_tokens(&alice, event, world.server.clock.now()).await.unwrap();
+        listed.server().clock.advance(Duration::from_secs(1));
+        let late = listed.hop("records-backend", &first, MODELS).await.token();
+        world.server.app.refresh().await.unwrap();
+        listed.wait();
+        assert_eq!([listed.status(&first).await, listed.status(&late).await], [INVALID, INVALID]);
+        assert_eq!(listed.introspect("models-backend", &late).await, json!({"active": false}));
+    }
+
+    async fn a_token_that_a_suspended_client_had_a_part_in_counts_at_no_backend(world: World) {
+        let listed = Listed { world: &world };
+        let first = world.records_token().await;
+        let second = listed.hop("records-backend", &first, MODELS).await.token();
+        assert_eq!(listed.introspect("models-backend", &second).await["active"], true);
+        let assistant = || "assistant".parse().unwrap();
+        world.server.change(&[Change::SuspendClient(assistant())]).await;
+        assert_eq!(listed.introspect("models-backend", &second).await, json!({"active": false}));
+        world.server.change(&[Change::ResumeClient(assistant())]).await;
+        assert_eq!(listed.introspect("models-backend", &second).await["active"], true);
+        world.server.change(&[Change::RemoveClient(assistant())]).await;
+        assert_eq!(listed.introspect("models-backend", &second).await, json!({"active": false}));
+    }
+
+    async fn what_came_of_a_backends_tokens_ends_with_them_whatever_backends_want(world: World) {
+        let plain = Listed { world: &world };
+        plain.without_list("billing").await;
+        let chain = async |listed: &Listed<'_>| {
+            let first = world.records_token().await;
+            let second = listed.hop("records-backend", &first, MODELS).await.token();
+            let third = listed.hop("models-backend", &second, BILLING).await.token();
+            (first, second, third)
+        };
+        let all_of_models = all_of(RevocationTarget::Resource("models".parse().unwrap()));
+        let (first, second, third) = chain(&plain).await;
+        plain.wait();
+        world.server.change(std::slice::from_ref(&all_of_models)).await;
+        let states = async |(first, second, third): (&str, &str, &str)| {
+            let mut active = Vec::new();
+            for (client, token) in [("records-backend", first), ("models-backend", second), ("worker", third)] {
+                active.push(plain.introspect(client, token).await["active"] == true);
+            }
+            active
+        };
+        assert_eq!(states((&first, &second, &third)).await, [true, false, false]);
+        plain.wait();
+        // Only the last one wants a list: it sees there that a backend on the way was meant.
+        plain.with_list("billing").await;
+        let (first, second, third) = chain(&plain).await;
+        plain.wait();
+        world.server.change(&[all_of_models]).await;
+        plain.wait();
+        assert_eq!(plain.status(&third).await, INVALID);
+        assert_eq!(states((&first, &second, &third)).await, [true, false, false]);
+    }
+
+    async fn who_gives_back_what_has_ended_writes_nothing(world: World) {
+        let listed = Listed::new(&world).await;
+        let token = world.records_token().await;
+        listed.revoke("assistant", &token).await;
+        let written = async || {
+            let store = &world.server.app.store;
+            let filter = procura::store::EventFilter { limit: 100, ..Default::default() };
+            let events = store.list_events(&filter).await.unwrap().len();
+            let rows = store.revocations_since(-1, NOW).await.unwrap().len();
+            (store.versions().await.unwrap(), events, rows)
+        };
+        let before = written().await;
+        for _ in 0..3 {
+            listed.revoke("assistant", &token).await;
+            listed.server().clock.advance(Duration::from_secs(1));
+        }
+        assert_eq!(written().await, before);
+        // What ends again later is one row, with the later end.
+        let alice = || all_of(RevocationTarget::User("corp|alice".parse().unwrap()));
+        world.server.change(&[alice()]).await;
+        let rows = written().await.2;
+        listed.server().clock.advance(Duration::from_secs(5));
+        let token = world.records_token().await;
+        world.server.change(&[alice()]).await;
+        assert_eq!(written().await.2, rows);
+        assert_eq!(listed.introspect("records-backend", &token).await, json!({"active": false}));
+    }
+
+    async fn the_first_token_of_a_list_counts_though_somebody_asked_for_the_list_before(world: World) {
+        let listed = Listed::new(&world).await;
+        assert_eq!(listed.server().get("/status/0").await.status, 404);
+        let token = world.records_token().await;
+        assert_eq!(listed.introspect("records-backend", &token).await["active"], true);
+        assert_eq!(listed.status(&token).await, VALID);
     }
 
     async fn a_later_hop_ends_with_what_the_earlier_one_rests_on(world: World) {
@@ -387,27 +610,12 @@ world_test! {
         };
         let (one, two, unnamed) = (exchanged(json!("s-1")).await, exchanged(json!("s-2")).await, exchanged(Value::Null).await);
         let bob = world.exchange_as("assistant", &world.bobs_id_token(), &[MODELS, ("scope", "model.general")]).await.token();
-        let logout = |session: Option<&str>, jti: &str| ProviderLogout {
-            idp: "corp".parse().unwrap(),
-            idp_sub: Some("alice".to_owned()),
-            user: Some("corp|alice".to_owned()),
-            idp_session: session.map(str::to_owned),
-            jti: jti.to_owned(),
-            expires_at: NOW + 600,
-        };
-        let event = || procura::domain::event::AuditEvent::new(
-            world.server.clock.now_ms(), procura::secrets::random_id("adm"),
-            procura::domain::event::EventKind::SignOut, procura::domain::event::EventOutcome::Done, "backchannel_logout",
-        );
-        let store = &world.server.app.store;
-        assert!(store.end_by_provider(&logout(Some("s-1"), "1"), event(), world.server.clock.now()).await.unwrap());
-        world.server.app.refresh().await.unwrap();
+        listed.provider_ends(Some("s-1")).await;
         listed.wait();
         let statuses = [listed.status(&one).await, listed.status(&two).await, listed.status(&unnamed).await];
         assert_eq!(statuses, [INVALID, VALID, INVALID], "a session that was not named may be the one");
         assert_eq!(listed.introspect("records-backend", &one).await, json!({"active": false}));
-        assert!(store.end_by_provider(&logout(None, "2"), event(), world.server.clock.now()).await.unwrap());
-        world.server.app.refresh().await.unwrap();
+        listed.provider_ends(None).await;
         listed.wait();
         assert_eq!([listed.status(&two).await, listed.status(&bob).await], [INVALID, VALID]);
     }
@@ -437,7 +645,7 @@ world_test! {
             old.config.clone(), world.server.clock.clone(), world.server.database.store.clone(), old.secrets_key.clone(),
         ).await.unwrap();
         let alice = procura::domain::token_status::Support::User("corp|alice".parse().unwrap());
-        assert!(later.status_entries.revocations().ended(&[alice], NOW).is_some());
+        assert!(later.status_entries.ended(&[alice], NOW).is_some());
         let snapshot = later.snapshot();
         let list = later.status_lists.list(later.remembered(&snapshot), 0, NOW).await.unwrap().unwrap();
         let list = list.signed(ISSUER, &later.signing_keys()).await.unwrap();
@@ -490,6 +698,8 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
             (["--user", "corp|alice"], "2 consents, 0 sign-ins, 0 browser sessions, 2 live tokens"),
             (["--client", "assistant"], "3 consents, 0 sign-ins, 0 browser sessions, 3 live tokens"),
             (["--resource", "models"], "2 consents, 0 sign-ins, 0 browser sessions, 2 live tokens"),
+            // And what its client exchanged from one of them.
+            (["--resource", "records"], "1 consent, 0 sign-ins, 0 browser sessions, 2 live tokens"),
         ] {
             let preview = said(&command(&world, &[&["revoke"], &target[..], &["--preview"]].concat()));
             assert!(preview.starts_with("would end of ") && preview.ends_with(counts), "{preview}");
@@ -533,6 +743,28 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
         let bob = world.exchange_as("assistant", &bob, &[MODELS, ("scope", "model.general")]).await.token();
         assert_eq!(listed.introspect("models-backend", &bob).await["active"], true, "the agreement was kept");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_gives_back_too_much_is_told_to_wait_and_what_has_ended_is_not_counted() {
+    let world = World::at(Clock::System, Kind::Sqlite, &[("PROCURA_LIMITS__REVOCATIONS_PER_MINUTE", "2")]).await;
+    let listed = Listed { world: &world };
+    let mut tokens = Vec::new();
+    for _ in 0..3 {
+        tokens.push(world.own_token("worker", &[RECORDS]).await);
+    }
+    for token in &tokens[..2] {
+        for _ in 0..3 {
+            listed.revoke("worker", token).await;
+        }
+    }
+    let answer = listed.post("/revoke", "worker", &tokens[2]).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["error"].as_str()), (429, Some("slow_down")), "{}", answer.text);
+    assert!((1..=60).contains(&answer.header("retry-after").parse::<u64>().unwrap()));
+    assert_eq!(listed.introspect("records-backend", &tokens[2]).await["active"], true, "it was not ended");
+    let other = world.own_token("records-backend", &[MODELS]).await;
+    listed.revoke("records-backend", &other).await;
+    assert_eq!(listed.introspect("models-backend", &other).await, json!({"active": false}), "another client");
 }
 
 #[tokio::test]

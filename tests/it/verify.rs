@@ -487,7 +487,7 @@ fn granted() -> Granted {
         expires_at: NOW + 300,
         grant_id: Some("grt_1".to_owned()),
         earlier_grants: Vec::new(),
-        family: None,
+        sid: None,
         txn: None,
         single_use: None,
         auth_time: Some(NOW - 60),

@@ -93,6 +93,8 @@ pub struct Delegation<'a> {
     pub consents: &'a [Consent],
     /// Why the session that the subject token is of has ended, in words; none while it goes on.
     pub session_ended: Option<&'a str>,
+    /// True if the subject token has ended by its status list.
+    pub is_ended_in_list: bool,
     /// How the user and this pair of user and client stand with the limits.
     pub limits: LimitState,
 }
@@ -263,8 +265,8 @@ pub struct Granted {
     pub grant_id: Option<String>,
     /// The consents of earlier hops, oldest first.
     pub earlier_grants: Vec<String>,
-    /// The grant family that the token is of, in `sid`; none for a token that rests on no sign-in here.
-    pub family: Option<String>,
+    /// `sid`: the grant family that the token is of, or an id of the session at the provider.
+    pub sid: Option<String>,
     /// The transaction of the subject token; a new one begins if absent.
     pub txn: Option<String>,
     /// The provider and the `jti` of a subject token that this client may exchange only once: record the use, or refuse
@@ -322,7 +324,7 @@ fn decide_delegation(question: &Question<'_>, asked: Delegation<'_>, trace: &mut
         expires_at,
         grant_id,
         earlier_grants,
-        family: subject.token.family().map(str::to_owned),
+        sid: subject.token.sid_of_next(),
         txn: subject.txn(),
         single_use: subject.single_use(rule),
         auth_time: subject.token.auth_time,
@@ -353,7 +355,7 @@ fn decide_client_credentials(question: &Question<'_>, trace: &mut Trace) -> Resu
         expires_at: question.now.saturating_add(i64::from(question.own_token_lifetime_seconds)),
         grant_id: None,
         earlier_grants: Vec::new(),
-        family: None,
+        sid: None,
         txn: None,
         single_use: None,
         auth_time: None,

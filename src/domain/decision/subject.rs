@@ -20,10 +20,7 @@ pub(super) struct ValidSubject<'a> {
 
 impl ValidSubject<'_> {
     pub(super) fn own(&self) -> Option<&OwnToken> {
-        match &self.token.issuer {
-            SubjectIssuer::Own(own) => Some(own),
-            SubjectIssuer::Idp(_) | SubjectIssuer::SignIn(_) => None,
-        }
+        self.token.own()
     }
 
     pub(super) fn user(&self) -> Option<&UserId> {
@@ -86,6 +83,10 @@ pub(super) fn valid<'a>(
         && question.registry.is_suspended(id)
     {
         return Err(Refusal::new(ReasonCode::UserSuspended, format!("user {id} is suspended")));
+    }
+    // Last, for what ended it has a reason of its own where it is known.
+    if asked.is_ended_in_list {
+        return Err(Refusal::new(ReasonCode::SubjectRevoked, "its status list says that it has ended"));
     }
     let issuer = match &token.issuer {
         SubjectIssuer::Idp(idp) => format!("identity provider {idp}"),

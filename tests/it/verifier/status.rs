@@ -183,6 +183,35 @@ async fn a_list_that_cannot_be_had_is_asked_for_ever_less_often() {
 }
 
 #[tokio::test]
+async fn after_an_outage_of_any_length_a_revocation_is_seen_within_the_ttl_and_a_second() {
+    for (ttl, required_age) in [(TTL, None), (5, None), (600, Some(10))] {
+        let bench = Bench::new();
+        bench.publish(json!({"ttl": ttl}));
+        let builder = bench.builder();
+        let builder = match required_age {
+            Some(age) => builder.require_status(Duration::from_secs(age)),
+            None => builder,
+        };
+        let verifier = builder.build().unwrap();
+        assert_eq!(verdict(&verifier, &bench.numbered(0)).await, Ok(()));
+        bench.net.fail(LIST);
+        for _ in 0..900 {
+            bench.wait(1);
+            let _ = verdict(&verifier, &bench.numbered(0)).await;
+            bench.net.settle().await;
+        }
+        let within = required_age.map_or(ttl, |age| ttl.min(age.cast_signed()));
+        for _ in 0..=within {
+            bench.publish(json!({"ttl": ttl, "status_list": {"bits": 2, "lst": packed(&[0b0000_0001])}}));
+            bench.wait(1);
+            let _ = verdict(&verifier, &bench.numbered(0)).await;
+            bench.net.settle().await;
+        }
+        assert_eq!(verdict(&verifier, &bench.numbered(0)).await, Err("status"), "ttl {ttl}");
+    }
+}
+
+#[tokio::test]
 async fn a_required_age_below_the_ttl_fetches_earlier() {
     let bench = Bench::new();
     bench.publish(json!({"ttl": 600}));

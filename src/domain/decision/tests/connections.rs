@@ -17,7 +17,7 @@ fn a_refresh_token_gives_what_the_user_let_the_client_have_and_no_more() {
     let (world, ask) = refresh();
     let granted = world.grants(&ask);
     assert_eq!(granted.scopes, scopes("records.read"));
-    assert_eq!(granted.family.as_deref(), Some("fam_1"));
+    assert_eq!(granted.sid.as_deref(), Some("fam_1"));
     assert_eq!(granted.expires_at, NOW + 900, "a connector's token lives longer than an exchanged one");
     let wider = world.grants(&ask.clone().scopes("records.read records.write"));
     assert_eq!(wider.scopes, scopes("records.read"));

@@ -283,6 +283,7 @@ impl Compiled<'_> {
         let asked = Delegation {
             grant: ask.grant,
             session_ended: ask.session_ended,
+            is_ended_in_list: ask.is_ended_in_list,
             subject: ask.subject.as_ref(),
             actor: ask.actor.as_ref().map(Result::as_ref),
             known_user: world.known_user.as_ref(),
@@ -316,6 +317,7 @@ pub(super) struct Ask {
     pub(super) limits: LimitState,
     pub(super) grant: GrantType,
     pub(super) session_ended: Option<&'static str>,
+    pub(super) is_ended_in_list: bool,
     pub(super) for_itself: bool,
     pub(super) now: i64,
 }
@@ -332,6 +334,7 @@ impl Ask {
             limits: LimitState::Within,
             grant: GrantType::TokenExchange,
             session_ended: None,
+            is_ended_in_list: false,
             for_itself: false,
             now: NOW,
         }

@@ -199,6 +199,8 @@ refused! {
 
     the_token_of_a_session_that_was_ended_is_refused => SubjectSessionEnded, InvalidRequest, second_hop(),
         |_, ask| ask.session_ended = Some("grant family fam_1 was ended");
+    our_token_is_refused_once_its_status_list_says_that_it_has_ended => SubjectRevoked, InvalidRequest, second_hop(),
+        |_, ask| ask.is_ended_in_list = true;
     // 4: whose subject token it is
     a_type_of_token_without_a_rule_is_refused => SubjectTokenTypeNotAccepted, InvalidRequest, Ask::usual(),
         |_, ask| ask.subject().token_type = SubjectTokenType::Jwt;
