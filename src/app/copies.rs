@@ -2,7 +2,7 @@
 //! it.
 
 use super::{App, FETCH_BYTES, FETCH_TIMEOUT};
-use crate::audit::seen::{Seen, newest_in};
+use crate::audit::seen::newest_kept;
 use crate::audit::signed::OutsideLine;
 use crate::config::EvidenceSettings;
 use crate::domain::checkpoint::{ReadCheckpoint, hash_of};
@@ -20,8 +20,6 @@ use url::Url;
 const PAGE: i64 = 100;
 /// After a failure the next try is so many looks later, or fewer.
 const WAIT_AT_MOST: u32 = 150;
-/// The end of the file that is read to see what is in it: more than one line.
-const END_BYTES: u64 = 128 * 1024;
 
 /// Where copies go, and how far they are.
 #[derive(Debug)]
@@ -138,37 +136,6 @@ async fn append(path: &Path, text: &[u8]) -> std::io::Result<()> {
     file.sync_data().await
 }
 
-/// What the file of copies says of the newest checkpoint. If it cannot be read, that is logged, and nothing is known.
-pub(super) async fn seen_before(settings: &EvidenceSettings) -> Seen {
-    let Some(path) = &settings.checkpoint_file else {
-        return Seen::default();
-    };
-    match newest_kept(path).await {
-        Ok(newest) => Seen::of(newest),
-        Err(problem) => {
-            tracing::error!(file = %path.display(), %problem, "the checkpoints kept outside cannot be read");
-            Seen::default()
-        }
-    }
-}
-
-/// The newest checkpoint in the last lines of the file: number and hash.
-///
-/// # Errors
-/// The file is there and cannot be read.
-pub async fn newest_kept(path: &Path) -> std::io::Result<Option<(i64, String)>> {
-    let mut file = match OpenOptions::new().read(true).open(path).await {
-        Ok(file) => file,
-        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(problem) => return Err(problem),
-    };
-    let length = file.metadata().await?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(END_BYTES))).await?;
-    let mut end = Vec::new();
-    file.read_to_end(&mut end).await?;
-    Ok(newest_in(&end))
-}
-
 /// What is behind the last one that arrived; at the start the newest one, which binds all before it.
 async fn to_url(app: &App, url: &mut Place<Url>, fetcher: &Fetcher) -> Result<u64, String> {
     let mut last = match url.last {
@@ -254,6 +221,13 @@ mod tests {
         assert_eq!(newest_kept(&path).await.unwrap().unwrap().0, 20);
         append(&path, &line(21).as_bytes()[..500]).await.unwrap();
         assert_eq!(newest_kept(&path).await.unwrap().unwrap().0, 20);
+        let torn = directory.path().join("torn.jsonl");
+        append(&torn, b"\n").await.unwrap();
+        assert_eq!(newest_kept(&torn).await.unwrap(), None);
+        append(&torn, &line(1).as_bytes()[..500]).await.unwrap();
+        let problem = newest_kept(&torn).await.unwrap_err();
+        assert_eq!(problem.to_string(), "no line of it is a checkpoint");
+        assert!(newest_kept(directory.path()).await.is_err(), "a directory");
         append(&path, line(21).as_bytes()).await.unwrap();
         assert_eq!(newest_kept(&path).await.unwrap().unwrap().0, 21);
         let text = std::fs::read_to_string(&path).unwrap();

@@ -22,7 +22,7 @@ pub use caches::{ConsentCache, UserCache};
 pub use client_documents::ResolveError;
 pub use clients::ClientDirectory;
 pub use consent_handles::ConsentHandles;
-pub use copies::{newest_kept, outside_line};
+pub use copies::outside_line;
 pub use grant_tokens::GrantTokens;
 pub use limits::Limits;
 pub use remembered::{Memory, Remembered};
@@ -166,7 +166,7 @@ impl App {
             status_lists: StatusLists::new(config.tokens.status_list_ttl_seconds),
             limits: Limits::new(&config.limits, config.registration.per_minute),
             use_reports: UseReports::new(&config.evidence),
-            seen_checkpoint: copies::seen_before(&config.evidence).await,
+            seen_checkpoint: Seen::kept_in(config.evidence.checkpoint_file.clone()),
             secret_check: SecretCheck::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             signing_keys: ArcSwap::from_pointee(signing_keys),

@@ -28,6 +28,9 @@ pub enum CheckpointProblem {
          from the older copy, put audit.checkpoint_file away and start the servers again"
     )]
     Replaced(i64),
+    /// What was kept of checkpoints cannot be read, so that nobody knows which one was seen last: nothing is signed.
+    #[error("{0}: {1}; it would say which checkpoint was seen last, and nothing is signed without it")]
+    Unread(String, std::io::Error),
     /// It cannot be signed.
     #[error("it cannot be signed: {0}")]
     Unsigned(String),

@@ -1,6 +1,5 @@
 //! What the commands that sign need: the database, its keys, and the key that they are sealed with.
 
-use crate::app::newest_kept;
 use crate::audit::checkpoint::Notary;
 use crate::audit::seen::Seen;
 use crate::cli::{CliError, Context, secrets_key};
@@ -35,13 +34,7 @@ impl Evidence {
         let now_ms = Clock::System.now_ms();
         let signing = SigningKeys::open(&records, &key, now_ms.div_euclid(1000));
         let signing = signing.map_err(|problem| CliError::new(problem.to_string()))?;
-        let seen = match &config.evidence.checkpoint_file {
-            Some(path) => {
-                let cannot = |problem: std::io::Error| CliError::new(format!("{}: {problem}", path.display()));
-                Seen::of(newest_kept(path).await.map_err(cannot)?)
-            }
-            None => Seen::default(),
-        };
+        let seen = Seen::kept_in(config.evidence.checkpoint_file.clone());
         Ok(Self { seen, keys: EvidenceKeys::of_records(&records, Some(&key)), signing, config, store, now_ms })
     }
 

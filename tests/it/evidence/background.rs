@@ -4,6 +4,7 @@ use super::Trail;
 use crate::database::{Kind, TestDatabase};
 use crate::node::Node;
 use crate::server::TestServer;
+use procura::app::App;
 use procura::audit::signed::kept_outside;
 use procura::secrets::SecretsKey;
 use procura::tokens::checkpoint::EvidenceKeys;
@@ -70,6 +71,39 @@ async fn a_server_removes_what_was_kept_long_enough_a_days_worth_at_a_time() {
     let keys = EvidenceKeys::of_records(&app.store.list_signing_keys().await.unwrap(), Some(&app.secrets_key));
     let report = procura::audit::verify::verify(&app.store, &keys, &BTreeMap::new()).await.unwrap();
     assert!(report.is_whole() && !report.pruned.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_starts_again_signs_nothing_in_place_of_what_the_file_of_copies_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("kept.jsonl");
+    let settings = [("PROCURA_AUDIT__CHECKPOINT_FILE", file.to_str().unwrap())];
+    let server = TestServer::configured(Kind::Sqlite, &settings).await;
+    let started_again = async || {
+        let App { config, clock, secrets_key, .. } = server.app.as_ref();
+        App::start(config.clone(), clock.clone(), server.database.store.clone(), secrets_key.clone()).await.unwrap()
+    };
+    // What cannot be read may say anything.
+    fs::create_dir(&file).unwrap();
+    let refused = server.app.make_checkpoints().await.unwrap_err().to_string();
+    assert!(refused.contains("kept.jsonl") && refused.contains("nothing is signed without it"), "{refused}");
+    fs::remove_dir(&file).unwrap();
+    fs::write(&file, "no checkpoint\n").unwrap();
+    let refused = server.app.make_checkpoints().await.unwrap_err().to_string();
+    assert!(refused.contains("no line of it is a checkpoint"), "{refused}");
+    fs::remove_file(&file).unwrap();
+    let made = server.app.make_checkpoints().await.unwrap().checkpoints;
+    let records = server.app.store.list_signing_keys().await.unwrap();
+    let keys = EvidenceKeys::of_records(&records, Some(&server.app.secrets_key));
+    fs::write(&file, procura::app::outside_line(&made[0], &keys).unwrap() + "\n").unwrap();
+
+    let later = started_again().await;
+    assert_eq!(later.make_checkpoints().await.unwrap().checkpoints.len(), 1, "what it says is still there");
+    server.database.script("DELETE FROM audit_checkpoint; DELETE FROM audit_segment").await;
+    let later = started_again().await;
+    let refused = later.make_checkpoints().await.unwrap_err().to_string();
+    assert!(refused.starts_with("checkpoint 1 was seen before and is not in the database"), "{refused}");
+    assert!(server.app.store.newest_checkpoint().await.unwrap().is_none(), "nothing was signed");
 }
 
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

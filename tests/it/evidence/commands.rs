@@ -80,6 +80,29 @@ async fn a_checkpoint_is_made_kept_outside_and_compared() {
 }
 
 #[tokio::test]
+async fn a_command_signs_nothing_in_place_of_what_the_file_of_copies_says() {
+    let (db, directory) = desk().await;
+    assert_eq!(audit(&directory, &["audit", "checkpoint"]).0, Some(0));
+    let (_, kept, _) = audit(&directory, &["audit", "checkpoint", "--print-after", "0"]);
+    fs::write(directory.join("procura.toml"), "[audit]\ncheckpoint_file = \"kept.jsonl\"\n").unwrap();
+    fs::write(directory.join("kept.jsonl"), kept).unwrap();
+    assert_eq!(audit(&directory, &["audit", "checkpoint"]).0, Some(0), "it is still there");
+    db.script("DELETE FROM audit_checkpoint; DELETE FROM audit_segment").await;
+    let before = "checkpoint 1 was seen before and is not in the database";
+    let cannot_read = "kept.jsonl: no line of it is a checkpoint";
+    for (file, problem) in [(None, before), (Some("half a line"), cannot_read)] {
+        if let Some(text) = file {
+            fs::write(directory.join("kept.jsonl"), text).unwrap();
+        }
+        for arguments in [&["audit", "checkpoint"][..], &["audit", "export"]] {
+            let (status, stdout, stderr) = audit(&directory, arguments);
+            assert_eq!((status, stdout.as_str()), (Some(1), ""), "{arguments:?}");
+            assert!(stderr.contains(problem), "{arguments:?}: {stderr}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_the_secrets_key_nobody_vouches_and_a_pinned_key_does() {
     let (db, directory) = desk().await;
     audit(&directory, &["audit", "checkpoint"]);
