@@ -16,10 +16,34 @@ import { atTheFrontDoor } from '../world/front_door.mjs';
 import { McpClient, SDKS } from '../world/mcp_client.mjs';
 import { eventually, freePort } from '../world/processes.mjs';
 import { PAGE, PlainBackend, PROXIES } from '../world/proxy.mjs';
-import { MODELS, RECORDS } from '../world/registry.mjs';
-import { onEachDatabase } from '../world/world.mjs';
+import { MODELS, RECORDS, registry } from '../world/registry.mjs';
+import { onEachDatabase, World } from '../world/world.mjs';
 
 const E2E = fileURLToPath(new URL('..', import.meta.url));
+
+const ALL = ['records.read', 'records.write', 'records.delete'];
+
+/** The backend is the page's own, and is told all that there is about a user. */
+class BehindProxies extends World {
+  async start() {
+    const [page] = await blocks(PAGE, 'toml');
+    const resource = fill(page, {
+      'name = "Health records"': `name = "Health records"\nrelease_claims = ["roles", "groups", "email"]`,
+    });
+    this.registry = (parties) => {
+      const all = registry(parties);
+      const [from, to] = [all.indexOf('[[resource]]'), all.lastIndexOf('[[resource]]')];
+      return fill(`${all.slice(0, from)}${resource}${all.slice(to)}`, {
+        'roles = "/roles",': 'roles = "/roles", groups = "/groups",',
+        'records = ["records.read", "records.delete"]': `records = ${JSON.stringify(ALL)}`,
+      });
+    };
+    await super.start();
+  }
+}
+
+/** The name under which a backend has a header that asks as a CGI program does. */
+const asCgi = (name) => name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
 
 /** The code of the page that reads the header, for this issuer and audience. */
 async function callerReader(folder, issuer, audience) {
@@ -111,7 +135,8 @@ onEachDatabase(
         });
 
         test('takes a body along, and asks with none', async () => {
-          const headers = { ...bearer(await token()), 'content-type': 'text/plain' };
+          const writes = await token('assistant', { scope: 'records.write' });
+          const headers = { ...bearer(writes), 'content-type': 'text/plain' };
           const answer = await call(port, '/api/records', { method: 'POST', headers, body: 'x'.repeat(100_000) });
           assert.equal(answer.status, 200, answer.text);
           assert.deepEqual([JSON.parse(answer.text).method, JSON.parse(answer.text).body.length], ['POST', 100_000]);
@@ -144,6 +169,11 @@ onEachDatabase(
             .sign(privateKey);
           const invalid = (why) => new RegExp(`^Bearer error="invalid_token", error_description="${why}`);
           await refused('no token', {}, 401, /^Bearer scope="records.read", resource_metadata/);
+          const two = [`Bearer ${good}`, `Bearer ${good}`];
+          const answer = await call(port, '/api', { headers: { authorization: two } });
+          // nginx itself refuses two such headers, and asks nobody.
+          assert.equal(answer.status, name === 'nginx' ? 400 : 401, answer.text);
+          assert.ok(!answer.text.includes('"names"'), 'two tokens: the backend was reached');
           await refused('Basic', { authorization: 'Basic YTpi' }, 401, /^Bearer scope=/);
           await refused('an ID token', bearer(await world.idp.signIn('alice')), 401, invalid('This is not an access'));
           await refused('another issuer', bearer(elsewhere), 401, invalid('This is not an access token'));
@@ -182,15 +212,74 @@ onEachDatabase(
           await refused('revoked', bearer(taken), 401, /error_description="The token was taken back\."/);
         });
 
-        if (name === 'nginx') {
-          test('asks for the scope that the method needs', async () => {
-            const [reads, deletes] = [await token(), await token('assistant', { scope: 'records.read records.delete' })];
-            const challenge = /^Bearer error="insufficient_scope".*, scope="records.delete", resource_metadata/;
-            await refused('without the scope', bearer(reads), 403, challenge, { method: 'DELETE' });
-            const answer = await call(port, '/api/records/7', { method: 'DELETE', headers: bearer(deletes) });
-            assert.deepEqual([answer.status, JSON.parse(answer.text).method], [200, 'DELETE'], answer.text);
-          });
+        test('asks for the scope that the method needs, and for the strongest if it knows no better', async () => {
+          const needed = {
+            'records.read': ['GET', 'HEAD'],
+            'records.write': ['POST', 'PUT', 'PATCH'],
+            'records.delete': ['DELETE', 'OPTIONS', 'PROPFIND', 'LOCK'],
+          };
+          for (const [scope, methods] of Object.entries(needed)) {
+            const enough = await token('assistant', { scope });
+            const others = await token('assistant', { scope: ALL.filter((other) => other !== scope).join(' ') });
+            const challenge = new RegExp(`^Bearer error="insufficient_scope".*, scope="${scope}", resource_metadata`);
+            for (const method of methods) {
+              await refused(`${method} without ${scope}`, bearer(others), 403, challenge, { method });
+              const answer = await call(port, '/api/records/7', { method, headers: bearer(enough) });
+              assert.equal(answer.status, 200, `${method} with ${scope}: ${answer.text}`);
+              if (method !== 'HEAD') assert.equal(JSON.parse(answer.text).method, method);
+            }
+          }
+        });
 
+        test('lets a user through who has as many roles and groups as a token holds', async () => {
+          const idToken = await world.idp.signIn('dora');
+          const { access_token } = await world.exchange('assistant', idToken, { scope: 'records.read' });
+          const { roles, groups, email } = decodeJwt(access_token);
+          assert.deepEqual([roles.length, groups.length, email.length > 200], [100, 100, true]);
+          const answer = await call(port, '/api/records', { headers: bearer(access_token) });
+          assert.equal(answer.status, 200, answer.text);
+          const { headers } = JSON.parse(answer.text);
+          assert.ok(headers['x-procura-caller'].length > 4096, String(headers['x-procura-caller'].length));
+          assert.equal((await whoIsCalling(headers)).user, 'corp|dora');
+          assert.deepEqual(decodeJwt(headers['x-procura-caller']).groups, groups);
+        });
+
+        test('tells who is calling also when the caller says that the header is for the proxy only', async () => {
+          const good = await token();
+          for (const connection of ['X-Procura-Caller', 'close, x-procura-caller', ['keep-alive', 'X-Procura-Caller']]) {
+            const answer = await call(port, '/api', { headers: { ...bearer(good), connection } });
+            assert.equal(answer.status, 200, `${connection}: ${answer.text}`);
+            assert.equal((await whoIsCalling(JSON.parse(answer.text).headers)).user, 'corp|alice', `${connection}`);
+          }
+        });
+
+        test('lets no header through that a CGI program would take for its own', async () => {
+          const aliases = ['X_Procura_Caller', 'X-Procura_Caller', 'x_procura-caller', 'X.Procura.Caller', 'X_User_Id'];
+          const evil = Object.fromEntries(aliases.map((header) => [header, 'evil']));
+          const { status, text } = await call(port, '/api', { headers: { ...bearer(await token()), ...evil } });
+          assert.equal(status, 200, text);
+          const names = JSON.parse(text).names.map(asCgi);
+          assert.equal(names.filter((header) => header === 'X_PROCURA_CALLER').length, 1, text);
+          assert.ok(!names.includes('X_USER_ID') && !text.includes('evil'), text);
+        });
+
+        test('is believed by a backend only if it sent one header', async () => {
+          const { text } = await call(port, '/api', { headers: bearer(await token()) });
+          const { headers } = JSON.parse(text);
+          const caller = headers['x-procura-caller'];
+          const seen = async (values) => {
+            const direct = await call(backend.port, '/api', { headers: { 'X-Procura-Caller': values } });
+            return JSON.parse(direct.text);
+          };
+          for (const values of [[], [''], [caller, caller], ['evil', caller], [caller, 'evil']]) {
+            const { headers, names } = await seen(values);
+            assert.equal(names.filter((header) => header === 'X-Procura-Caller').length, values.length);
+            await assert.rejects(whoIsCalling(headers), `${values.length} of them: ${values}`);
+          }
+          assert.equal((await whoIsCalling((await seen([caller])).headers)).user, 'corp|alice');
+        });
+
+        if (name === 'nginx') {
           test('is asked at no address of the outside', async () => {
             assert.equal((await call(port, '/_procura', { headers: bearer(await token()) })).status, 404);
           });
@@ -198,10 +287,15 @@ onEachDatabase(
       });
     }
   },
-  { only: 'sqlite' },
+  { only: 'sqlite', make: (database) => new BehindProxies(database) },
 );
 
-const ports = { nginx: await freePort(), caddy: await freePort() };
+const ports = {};
+for (const name of Object.keys(PROXIES)) ports[name] = await freePort();
+
+// What each asks by method, where all that an MCP server does is a POST.
+const ONE_SCOPE = { nginx: ['records,scope=$needed'], caddy: ['records,scope={vars.needed}'] };
+
 const audience = (name) => `http://127.0.0.1:${ports[name]}/api`;
 
 atTheFrontDoor(
@@ -215,10 +309,10 @@ atTheFrontDoor(
           folder = await mkdtemp(join(tmpdir(), 'procura-proxy-'));
           const whoIsCalling = await callerReader(folder, world.issuer, audience(name));
           backend = await PlainBackend.start((request, response) => answerMcp(request, response, whoIsCalling));
-          const settings =
-            name === 'nginx'
-              ? { 'records,scope=$needed': `behind-${name},scope=records.read`, 'Host $host;': 'Host $http_host;' }
-              : { '/forward-auth/records,': `/forward-auth/behind-${name},` };
+          const settings = Object.fromEntries(
+            ONE_SCOPE[name].map((asked) => [`/forward-auth/${asked}`, `/forward-auth/behind-${name},scope=records.read`]),
+          );
+          if (name === 'nginx') settings['Host $host;'] = 'Host $http_host;';
           const procura = new URL(world.issuer).port;
           proxy = await started(name, { folder, port: ports[name], procura, backend: backend.port, settings });
         });

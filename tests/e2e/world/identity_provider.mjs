@@ -11,11 +11,20 @@ import { quietly } from './quiet.mjs';
 
 const { Provider } = await quietly(() => import('oidc-provider'));
 
-/** Who can sign in. Carol has no role at all. */
+const numbered = (prefix, count) => Array.from({ length: count }, (_, number) => `${prefix}-${String(number).padStart(5, '0')}`);
+
+/** Who can sign in. Carol has no role at all, Dora as many roles and groups as go into a token. */
 export const USERS = {
   alice: { password: 'alice-pw', name: 'Alice Adams', email: 'alice@example.com', roles: ['doctor'] },
   bob: { password: 'bob-pw', name: 'Bob Brown', email: 'bob@example.com', roles: ['patient'] },
   carol: { password: 'carol-pw', name: 'Carol Clark', email: 'carol@example.com', roles: [] },
+  dora: {
+    password: 'dora-pw',
+    name: 'Dora Dean',
+    email: `${'d'.repeat(64)}@${'example.'.repeat(20)}com`,
+    roles: numbered('ward', 100),
+    groups: numbered('team', 100),
+  },
 };
 
 /**
@@ -158,7 +167,7 @@ function configuration(keys, more) {
       }))
       .concat(more),
     scopes: ['openid', 'profile', 'email', 'roles'],
-    claims: { openid: ['sub', 'amr'], profile: ['name'], email: ['email'], roles: ['roles'] },
+    claims: { openid: ['sub', 'amr'], profile: ['name'], email: ['email'], roles: ['roles', 'groups'] },
     // Roles and e-mail in the ID token itself, as providers of organisations do it.
     conformIdTokenClaims: false,
     features: {
@@ -178,7 +187,10 @@ function configuration(keys, more) {
     findAccount: (_context, sub) =>
       USERS[sub] && {
         accountId: sub,
-        claims: () => ({ sub, name: USERS[sub].name, email: USERS[sub].email, roles: USERS[sub].roles }),
+        claims: () => {
+          const { name, email, roles, groups } = USERS[sub];
+          return { sub, name, email, roles, groups };
+        },
       },
   };
 }
