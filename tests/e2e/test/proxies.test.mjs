@@ -294,7 +294,8 @@ const ports = {};
 for (const name of Object.keys(PROXIES)) ports[name] = await freePort();
 
 // What each asks by method, where all that an MCP server does is a POST.
-const ONE_SCOPE = { nginx: ['records,scope=$needed'], caddy: ['records,scope={vars.needed}'] };
+const each = ALL.map((scope) => `records,scope=${scope}`);
+const ONE_SCOPE = { nginx: ['records,scope=$needed'], caddy: ['records,scope={vars.needed}'], traefik: each, envoy: each };
 
 const audience = (name) => `http://127.0.0.1:${ports[name]}/api`;
 

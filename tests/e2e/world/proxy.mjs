@@ -1,12 +1,13 @@
-// A proxy in front of a backend that knows nothing of tokens: nginx or Caddy of the system, in a folder of its own, by the
-// configuration that the documentation shows.
+// A proxy in front of a backend that knows nothing of tokens, in a folder of its own, by the configuration that the
+// documentation shows: nginx and Caddy of the system, Traefik and Envoy as locked packages bring them.
 
 import { mkdir, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { blocks, fill } from './docs.mjs';
 import { Service } from './processes.mjs';
+import { PYTHON } from './python.mjs';
 
 export const PAGE = 'docs/how-to/protect-a-backend-with-a-proxy.md';
 
@@ -78,6 +79,53 @@ ${site}
     await mkdir(join(folder, 'home'), { recursive: true });
     const env = { ...onPath(), HOME: join(folder, 'home'), XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
     return new Service('caddy', ['run', '--config', join(folder, 'Caddyfile'), '--adapter', 'caddyfile'], { env });
+  },
+  traefik: async ({ folder, port, procura, backend, settings = {} }) => {
+    const [site, dynamic] = await blocks(PAGE, 'yaml');
+    const rules = fill(dynamic, {
+      'Host(`records.example.com`)': 'Host(`127.0.0.1`)',
+      'http://127.0.0.1:8420': `http://127.0.0.1:${procura}`,
+      'http://127.0.0.1:9000': `http://127.0.0.1:${backend}`,
+      ...settings,
+    });
+    await writeFile(join(folder, 'rules.yml'), rules);
+    await writeFile(
+      join(folder, 'traefik.yml'),
+      `global: { checkNewVersion: false, sendAnonymousUsage: false }
+providers: { file: { filename: ${join(folder, 'rules.yml')}, watch: false } }
+${fill(site, { '":80"': `"127.0.0.1:${port}"` })}`,
+    );
+    return new Service(join(dirname(PYTHON), 'traefik'), [`--configFile=${join(folder, 'traefik.yml')}`]);
+  },
+  envoy: async ({ folder, port, procura, backend, settings = {} }) => {
+    const [, , page] = await blocks(PAGE, 'yaml');
+    const manager = fill(page, {
+      'domains: [records.example.com]': 'domains: ["*"]',
+      'http://127.0.0.1:8420': `http://127.0.0.1:${procura}`,
+      ...settings,
+    });
+    const address = (value) => `{ socket_address: { address: 127.0.0.1, port_value: ${value} } }`;
+    const cluster = (name, value) => `
+  - name: ${name}
+    load_assignment:
+      cluster_name: ${name}
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: ${address(value)} } }] }]`;
+    await writeFile(
+      join(folder, 'envoy.yaml'),
+      `static_resources:
+  clusters:${cluster('records', backend)}${cluster('procura', procura)}
+  listeners:
+  - address: ${address(port)}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: records
+${manager.replaceAll(/^/gm, '          ')}`,
+    );
+    const args = ['--config-path', join(folder, 'envoy.yaml'), '--disable-hot-restart', '--concurrency', '1'];
+    return new Service(join(dirname(PYTHON), 'envoy'), [...args, '--log-level', 'warning']);
   },
 };
 
