@@ -28,6 +28,8 @@ fi
 # Proxies that ask for each request whether it may go on.
 { has nginx || [ -x /usr/sbin/nginx ]; } || packages+=(nginx)
 has caddy || packages+=(caddy)
+# A test runs the search of a page in a repository of its own.
+has git || packages+=(git)
 # A test runs the snippet that the audit page shows to auditors.
 has python3 || packages+=(python3)
 # The Python MCP package runs in an environment of its own.

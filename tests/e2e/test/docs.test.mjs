@@ -1,15 +1,15 @@
 // What the pages on connecting clients and servers tell people to type works as it stands there.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { blocks, fill } from '../world/docs.mjs';
 import { atTheFrontDoor } from '../world/front_door.mjs';
 import { McpClient, SDKS } from '../world/mcp_client.mjs';
-import { freePort, Service } from '../world/processes.mjs';
+import { freePort, run, Service } from '../world/processes.mjs';
 import { Procura } from '../world/procura.mjs';
 import { converse, PYTHON } from '../world/python.mjs';
 
@@ -138,4 +138,48 @@ describe('the registry file on', () => {
       await procura.cli('apply', 'page.toml', '--dry-run');
     });
   }
+});
+
+describe('the search on docs/how-to/stop-trusting-x-user-id.md', () => {
+  const PLANTED = {
+    'Caddyfile': 'header_up X-User-Id {http.auth.user.id}',
+    'deploy/routes.yml': 'authResponseHeaders: [X-Forwarded-User]',
+    'deploy/values.yaml': 'claim: x-auth-request-email',
+    'deploy/nginx.conf.j2': 'proxy_set_header X-WebAuth-User $remote_user;',
+    'deploy/compose.override': 'USER_HEADER=Caller',
+    'web/page.tsx': "fetch(url, { headers: { 'X-User-Id': id } })",
+    'web/page.jsx': 'const h = { "x_user_id": id };',
+    'server.mjs': "const user = request.headers['user'];",
+    'server.cjs': "request.get('X-Goog-Authenticated-User-Email')",
+    'index.php': "$user = $_SERVER['HTTP_X_USER_ID'];",
+    'app.rb': "env['HTTP_REMOTE_USER']",
+    'Main.kt': 'call.request.header("X-User-ID")',
+    'Main.java': 'String user = request.getRemoteUser();',
+    'Program.cs': 'Request.Headers["X-UserName"]',
+    'not yet added.ex': 'get_req_header(conn, "x-user-id")',
+  };
+  const INNOCENT = { 'README.md': 'At most max_users users; the header of the page.', 'logo.bin': 'X-User-Id\0' };
+  let folder;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'procura-docs-'));
+    for (const [name, text] of Object.entries({ ...PLANTED, ...INNOCENT })) {
+      await mkdir(dirname(join(folder, name)), { recursive: true });
+      await writeFile(join(folder, name), `first line\n${text}\n`);
+    }
+    await run('git', ['init', '--quiet'], { cwd: folder });
+    await run('git', ['add', '--all', '--', ':!not yet added.ex'], { cwd: folder });
+  });
+  after(() => rm(folder, { recursive: true }));
+
+  test('finds it in files of every kind', async () => {
+    const [page] = await blocks('docs/how-to/stop-trusting-x-user-id.md', 'sh');
+    const [names, inRepository, elsewhere] = fill(page, { '/etc/nginx /etc/caddy': '.' }).trim().split('\n');
+    for (const search of [inRepository, elsewhere]) {
+      const found = await run('sh', ['-c', `${names}\n${search}`], { cwd: folder });
+      const lines = found.trim().split('\n').filter((line) => !/^(\.\/)?\.git\//.test(line));
+      const expected = Object.entries(PLANTED).map(([name, text]) => `${name}:2:${text}`);
+      assert.deepEqual(lines.map((line) => line.replace(/^\.\//, '')).sort(), expected.sort(), search);
+    }
+  });
 });
