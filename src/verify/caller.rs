@@ -8,6 +8,7 @@ use crate::domain::scope::ScopeSet;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A party, known by the pair of `iss` and `sub`: the same `sub` of another issuer is somebody else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +50,10 @@ pub struct Caller {
     pub issued_at: i64,
     /// `exp`, Unix seconds.
     pub expires_at: i64,
+    /// When the user signed in at their provider, Unix seconds; none if the provider did not say.
+    pub auth_time: Option<i64>,
+    /// How strongly (`acr`), in words that the provider and this backend agreed on.
+    pub acr: Option<String>,
     /// The consent that it rests on.
     pub grant_id: Option<String>,
     /// The transaction: the same along a chain of exchanges.
@@ -62,6 +67,8 @@ pub struct Caller {
     /// Every claim of the token.
     pub claims: Map<String, Value>,
     challenges: Answers,
+    /// When the token was verified, Unix seconds.
+    verified_at: i64,
 }
 
 /// How a refusal by scope is answered; no part of who the caller is.
@@ -103,6 +110,22 @@ impl Caller {
         Err(Refused::new(Reason::InsufficientScope { needed: scopes.join(" ") }, &self.challenges.0))
     }
 
+    /// Demands that the user signed in within `max_age`, and with one of these `acr` values, as strong as the call needs;
+    /// none of either does not matter (RFC 9470). What the provider did not say is not enough.
+    ///
+    /// # Errors
+    /// 401 `insufficient_user_authentication` with `max_age` and `acr_values`: the client lets the user sign in again.
+    pub fn require_login(&self, max_age: Option<Duration>, acr_values: &[&str]) -> Result<(), Refused> {
+        let max_age = max_age.map(|age| age.as_secs());
+        let age = self.auth_time.and_then(|at| u64::try_from(self.verified_at.saturating_sub(at).max(0)).ok());
+        let is_recent = max_age.is_none_or(|max| age.is_some_and(|age| age <= max));
+        let is_strong = acr_values.is_empty() || self.acr.as_deref().is_some_and(|acr| acr_values.contains(&acr));
+        if is_recent && is_strong {
+            return Ok(());
+        }
+        Err(Refused::new(Reason::WeakLogin { max_age, acr_values: acr_values.join(" ") }, &self.challenges.0))
+    }
+
     /// True if somebody acts for the user; false for a client's own token.
     pub fn is_delegated(&self) -> bool {
         self.agent.is_some()
@@ -112,6 +135,7 @@ impl Caller {
     pub(super) fn read(
         claims: Map<String, Value>,
         challenges: &Arc<Challenges>,
+        verified_at: i64,
     ) -> Result<(Self, Option<StatusReference>), String> {
         let of = Claims(&claims);
         let iss = of.required_text("iss")?.to_owned();
@@ -131,6 +155,8 @@ impl Caller {
             token_id: of.required_text("jti")?.to_owned(),
             issued_at: of.time("iat")?.ok_or("iat is missing")?,
             expires_at: of.time("exp")?.ok_or("exp is missing")?,
+            auth_time: of.time("auth_time").ok().flatten(),
+            acr: text("acr"),
             grant_id: text("grant_id"),
             txn: text("txn"),
             // A claim of another form than ours says nothing; fewer roles never allow more.
@@ -139,6 +165,7 @@ impl Caller {
             email: text("email"),
             challenges: Answers(Arc::clone(challenges)),
             claims: Map::new(),
+            verified_at,
         };
         Ok((Self { claims, ..caller }, status))
     }

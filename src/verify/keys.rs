@@ -1,7 +1,8 @@
 //! The issuer's keys: fetched before they are needed, kept while the issuer cannot be reached, and asked for again when
 //! a token names a key that is not among them.
 //!
-//! A token whose key is at hand waits for nothing. All who need the same fetch wait for the same one, and it goes on
+//! A token whose key is at hand waits for nothing, unless nobody came for a while and the copy is past its time: then a key
+//! could have been withdrawn long ago, and the first token waits for the fetch. All who need the same fetch wait for the same one, and it goes on
 //! when the request that began it is gone.
 
 use super::attempts::Attempts;
@@ -20,6 +21,9 @@ pub(super) const SECONDS_BETWEEN_LOOKS: u64 = 30;
 /// How long a copy counts as fresh if the answer does not say, and the bounds of what it may say.
 const FRESH_SECONDS: i64 = 300;
 const FRESH_BOUNDS: (u64, u64) = (60, 24 * 3600);
+
+/// So long past its time a copy serves while it is fetched again, in seconds: nobody waits under load.
+const SERVES_WHILE_FETCHED_SECONDS: i64 = 1;
 
 /// So much past its time a copy serves while the issuer cannot be reached. An older one never does: a key that was
 /// withdrawn must stop some day.
@@ -63,6 +67,13 @@ struct Held {
     fresh_until: i64,
 }
 
+impl Held {
+    /// True if its time is up, or a clock that was set back says nothing of it.
+    fn is_due(&self, now: i64) -> bool {
+        now >= self.fresh_until || now < self.fetched_at.saturating_sub(60)
+    }
+}
+
 impl KeySource {
     /// Keys that are fetched, at the first token or by [`KeySource::prefetch`].
     pub(super) fn fetched(location: Location, fetch: Arc<dyn Fetch>) -> Self {
@@ -103,20 +114,30 @@ impl KeySource {
         self.usable(now).map(|_| ()).ok_or_else(|| self.no_keys())
     }
 
-    /// Fetches them again if their time is up, while others go on using them.
-    pub(super) fn keep_fresh(self: &Arc<Self>, now: i64) {
-        let is_due =
-            self.copy().is_some_and(|copy| now >= copy.fresh_until || now < copy.fetched_at.saturating_sub(60));
-        let may_try = || {
-            let attempts = self.attempts();
-            attempts.may_retry(now) && attempts.waited(1, now)
-        };
-        if is_due
-            && may_try()
-            && let Ok(guard) = Arc::clone(&self.flight).try_lock_owned()
-        {
-            drop(self.take_off(guard, now));
+    /// Fetches them again if their time is up. While others go on using them, nobody waits; after a silence, one does.
+    async fn keep_fresh(self: &Arc<Self>, now: i64) {
+        let Some(copy) = self.copy().filter(|copy| copy.is_due(now)) else { return };
+        // While the issuer cannot be reached, nobody waits for it.
+        let serves = now < copy.fresh_until.saturating_add(SERVES_WHILE_FETCHED_SECONDS);
+        if serves || self.attempts().is_failing() {
+            if self.may_refresh(now)
+                && let Ok(guard) = Arc::clone(&self.flight).try_lock_owned()
+            {
+                drop(self.take_off(guard, now));
+            }
+            return;
         }
+        let guard = Arc::clone(&self.flight).lock_owned().await;
+        // Whoever held it before may have brought them.
+        if self.copy().is_some_and(|copy| copy.is_due(now)) && self.may_refresh(now) {
+            self.fly(guard, now).await;
+        }
+    }
+
+    /// True unless it was tried in this second, or failed lately.
+    fn may_refresh(&self, now: i64) -> bool {
+        let attempts = self.attempts();
+        attempts.may_retry(now) && attempts.waited(1, now)
     }
 
     /// The key of this `kid` for this algorithm; asks the issuer if it is new.
@@ -126,7 +147,7 @@ impl KeySource {
         algorithm: VerificationAlgorithm,
         now: i64,
     ) -> Result<Found, NoKeys> {
-        self.keep_fresh(now);
+        self.keep_fresh(now).await;
         if let Some(found @ (Found::Key(_) | Found::OtherAlgorithm)) = self.look(kid, algorithm, now) {
             return Ok(found);
         }

@@ -11,7 +11,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 /// A tower layer: whoever has no good token is answered at once; everybody else arrives with a [`super::Caller`] in the
-/// request's extensions. Headers such as `X-User-Id` are never looked at.
+/// request's extensions. Headers such as `X-User-Id` are never looked at. An answer that refuses has the [`Refused`] in its
+/// extensions, for whatever logs outside of this layer.
 #[derive(Debug, Clone)]
 pub struct VerifyLayer {
     verifier: Verifier,
@@ -26,7 +27,8 @@ impl Verifier {
 }
 
 impl VerifyLayer {
-    /// Only calls whose token has all of these scopes.
+    /// Only calls whose token has all of these scopes. A client without a good token hears of them too, besides those of
+    /// [`super::VerifierBuilder::challenge_scopes`].
     #[must_use]
     pub fn requiring(self, scopes: &[&str]) -> Self {
         Self { scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(), ..self }
@@ -80,7 +82,12 @@ where
         Box::pin(async move {
             match layer.admit(&mut request).await {
                 Ok(()) => inner.call(request).await,
-                Err(refused) => Ok(refused.response()),
+                Err(refused) => {
+                    let refused = refused.asking_for(&layer.scopes);
+                    let mut response = refused.response();
+                    response.extensions_mut().insert(refused);
+                    Ok(response)
+                }
             }
         })
     }

@@ -34,6 +34,13 @@ pub enum Reason {
         /// Every scope that the call needs, separated by spaces.
         needed: String,
     },
+    /// 401: the token is good, and its user did not sign in as this needs (RFC 9470).
+    WeakLogin {
+        /// How long ago they may have signed in, in seconds; none if that does not matter.
+        max_age: Option<u64>,
+        /// The values of `acr` of which the login must have one, separated by spaces; empty if that does not matter.
+        acr_values: String,
+    },
     /// 503: whether the token is good cannot be told now; why, for logs.
     Unavailable(String),
 }
@@ -53,6 +60,22 @@ impl Refused {
         Self { reason, challenges: Arc::clone(challenges) }
     }
 
+    /// The same, where a client without a good token should also ask for these scopes.
+    pub(super) fn asking_for(mut self, scopes: &[String]) -> Self {
+        let asked = self.challenges.scopes.clone().unwrap_or_default();
+        let mut all: Vec<&str> = asked.split_whitespace().collect();
+        for scope in scopes {
+            if !all.contains(&scope.as_str()) {
+                all.push(scope);
+            }
+        }
+        if !all.is_empty() {
+            let scopes = Some(all.join(" "));
+            self.challenges = Arc::new(Challenges { scopes, ..Challenges::clone(&self.challenges) });
+        }
+        self
+    }
+
     /// Why.
     pub fn reason(&self) -> &Reason {
         &self.reason
@@ -61,20 +84,21 @@ impl Refused {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self.reason {
-            Reason::NoToken | Reason::InvalidToken { .. } => StatusCode::UNAUTHORIZED,
+            Reason::NoToken | Reason::InvalidToken { .. } | Reason::WeakLogin { .. } => StatusCode::UNAUTHORIZED,
             Reason::Malformed(_) => StatusCode::BAD_REQUEST,
             Reason::InsufficientScope { .. } => StatusCode::FORBIDDEN,
             Reason::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    /// The error code of RFC 6750, or of the body alone where that has none.
+    /// The error code of RFC 6750 or RFC 9470, or of the body alone where that has none.
     fn error(&self) -> &'static str {
         match self.reason {
             Reason::NoToken => "unauthorized",
             Reason::Malformed(_) => "invalid_request",
             Reason::InvalidToken { .. } => "invalid_token",
             Reason::InsufficientScope { .. } => "insufficient_scope",
+            Reason::WeakLogin { .. } => "insufficient_user_authentication",
             Reason::Unavailable(_) => "temporarily_unavailable",
         }
     }
@@ -86,6 +110,7 @@ impl Refused {
             Reason::Malformed(problem) => problem,
             Reason::InvalidToken { check, .. } => sentence(check),
             Reason::InsufficientScope { .. } => "The token does not have every scope that this needs.",
+            Reason::WeakLogin { .. } => "The user has to sign in again, or more strongly, for this.",
             Reason::Unavailable(_) => "Tokens cannot be checked at the moment. Try again.",
         }
     }
@@ -96,7 +121,10 @@ impl Refused {
         match &self.reason {
             // Nothing was tried, so there is no error (RFC 6750 §3.1).
             Reason::NoToken => {}
-            Reason::Malformed(_) | Reason::InvalidToken { .. } | Reason::InsufficientScope { .. } => {
+            Reason::Malformed(_)
+            | Reason::InvalidToken { .. }
+            | Reason::InsufficientScope { .. }
+            | Reason::WeakLogin { .. } => {
                 parameters.extend([("error", self.error()), ("error_description", self.description())]);
             }
             Reason::Unavailable(_) => return None,
@@ -104,8 +132,20 @@ impl Refused {
         let scopes = match &self.reason {
             Reason::InsufficientScope { needed } => Some(needed),
             Reason::NoToken | Reason::InvalidToken { .. } => self.challenges.scopes.as_ref(),
-            Reason::Malformed(_) | Reason::Unavailable(_) => None,
+            Reason::Malformed(_) | Reason::WeakLogin { .. } | Reason::Unavailable(_) => None,
         };
+        let (acr_values, max_age) = match &self.reason {
+            Reason::WeakLogin { max_age, acr_values } => {
+                (Some(acr_values.as_str()).filter(|values| !values.is_empty()), max_age.map(|age| age.to_string()))
+            }
+            Reason::NoToken
+            | Reason::Malformed(_)
+            | Reason::InvalidToken { .. }
+            | Reason::InsufficientScope { .. }
+            | Reason::Unavailable(_) => (None, None),
+        };
+        parameters.extend(acr_values.map(|values| ("acr_values", values)));
+        parameters.extend(max_age.as_deref().map(|age| ("max_age", age)));
         parameters.extend(scopes.map(|scopes| ("scope", scopes.as_str())));
         parameters.extend(self.challenges.resource_metadata.as_deref().map(|url| ("resource_metadata", url)));
         let parameters: Vec<String> = parameters.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
@@ -147,6 +187,13 @@ impl fmt::Display for Refused {
             Reason::Malformed(problem) => f.write_str(problem),
             Reason::InvalidToken { check, detail } => write!(f, "{check}: {detail}"),
             Reason::InsufficientScope { needed } => write!(f, "the token does not have every scope of: {needed}"),
+            Reason::WeakLogin { max_age, acr_values } => {
+                f.write_str("the user's login is not enough: wanted")?;
+                if let Some(seconds) = max_age {
+                    write!(f, " one of the last {seconds} seconds")?;
+                }
+                if acr_values.is_empty() { Ok(()) } else { write!(f, " one of acr {acr_values}") }
+            }
             Reason::Unavailable(problem) => f.write_str(problem),
         }
     }
@@ -167,7 +214,7 @@ fn sentence(check: &str) -> &'static str {
         "iat" => "The token is not valid yet.",
         "act" => "The token does not say who acts.",
         "cnf" => "The token is bound to a key.",
-        "status" => "The token was taken back.",
+        "status" => "The token was taken back, or does not say where that would be seen.",
         _ => "A claim of the token is missing or wrong.",
     }
 }

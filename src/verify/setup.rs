@@ -116,8 +116,9 @@ impl VerifierBuilder {
         self
     }
 
-    /// Refuses a token that has a status list, if no list that the issuer signed within `max_age` can be had. By default
-    /// the last known list counts, and without any the token is good until it ends. Give more than the list's `ttl`.
+    /// Refuses a token that names no status list, and any token if no list that the issuer signed within `max_age` can be
+    /// had. By default the last known list counts, and without any the token is good until it ends. Give more than the
+    /// list's `ttl`.
     pub fn require_status(mut self, max_age: Duration) -> Self {
         self.required_status_age = Some(max_age);
         self

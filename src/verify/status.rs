@@ -114,6 +114,11 @@ impl StatusSource {
         Self { issuer: issuer.to_owned(), fetch, keys, required_age, lists: Mutex::default() }
     }
 
+    /// True if a token must have a place in a list.
+    pub(super) fn is_required(&self) -> bool {
+        self.required_age.is_some()
+    }
+
     /// Lists at hand: their URI, the time they tell of, and why the last attempt failed.
     pub(super) fn health(&self) -> Vec<(String, Option<i64>, Option<String>)> {
         let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);

@@ -142,8 +142,9 @@ impl Verifier {
             return Err(failed(&checks));
         }
         let unreadable = |detail| Reason::InvalidToken { check: "form", detail };
-        let (caller, reference) = Caller::read(token.claims, challenges).map_err(unreadable)?;
-        if let (Some(status), Some(reference)) = (status, reference) {
+        let (caller, reference) = Caller::read(token.claims, challenges, now).map_err(unreadable)?;
+        let Some(status) = status else { return Ok(caller) };
+        if let Some(reference) = reference {
             match status.standing(&reference, now).await {
                 Standing::Good => {}
                 Standing::Refused(why) => {
@@ -151,6 +152,9 @@ impl Verifier {
                 }
                 Standing::Unknown(problem) => return Err(Reason::Unavailable(problem)),
             }
+        } else if status.is_required() {
+            let detail = "it names no status list: does the backend have status_list = true in the registry?";
+            return Err(Reason::InvalidToken { check: "status", detail: detail.to_owned() });
         }
         Ok(caller)
     }

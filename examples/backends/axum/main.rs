@@ -43,6 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/records", get(list).post(add))
         .layer(middleware::from_fn(log))
         .layer(verifier.layer())
+        .layer(middleware::from_fn(log_refusal))
         .with_state(records.clone());
     let metadata = json!({
         "resource": url,
@@ -88,7 +89,8 @@ async fn add(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.require(&SCOPES)?;
     let Ok(Json(Note { note })) = note else { return Err(Problem::Note) };
-    if !(1..=1000).contains(&note.chars().count()) {
+    // A text of PostgreSQL holds no NUL.
+    if !(1..=1000).contains(&note.chars().count()) || note.contains('\0') {
         return Err(Problem::Note);
     }
     let mut transaction = records.of(&caller).await?;
@@ -112,10 +114,21 @@ async fn log(request: Request, next: Next) -> Response {
             "jti": caller.token_id,
             "sub": caller.user.sub,
             "act": caller.agent.as_ref().map(|agent| &agent.sub),
+            "grant_id": caller.grant_id,
+            "txn": caller.txn,
         })
     });
     let response = next.run(request).await;
     println!("{} {}", response.status().as_u16(), access.unwrap_or_default());
+    response
+}
+
+/// Why the layer let a call not through. The caller does not hear it.
+async fn log_refusal(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(refused) = response.extensions().get::<Refused>() {
+        println!("{} {refused}", response.status().as_u16());
+    }
     response
 }
 
@@ -142,7 +155,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, error) = match self {
             Self::Refused(refused) => return refused.into_response(),
-            Self::Note => (StatusCode::BAD_REQUEST, "note: 1 to 1000 characters are needed"),
+            Self::Note => (StatusCode::BAD_REQUEST, "note: 1 to 1000 characters are needed, none of them NUL"),
             Self::Database(error) => {
                 eprintln!("{error}");
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error")

@@ -5,8 +5,9 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response};
 use axum::routing::get;
-use procura::verify::{Caller, Refused, Verifier};
+use procura::verify::{Caller, Reason, Refused, Verifier};
 use serde_json::{Value, json};
+use std::time::Duration;
 use tower::ServiceExt;
 
 const METADATA: &str = "https://records.example.com/.well-known/oauth-protected-resource/api";
@@ -61,7 +62,7 @@ async fn without_a_token_the_challenge_says_where_to_get_one_and_what_to_ask_for
     assert_eq!(body["error"], "unauthorized");
     let plain = bench.builder().realm("records").build().unwrap();
     let (_, challenge, _) = heard(send(&plain, request("GET", "/rows", &["Basic YTpi"])).await).await;
-    assert_eq!(challenge, "Bearer realm=\"records\"", "another scheme is none of ours");
+    assert_eq!(challenge, "Bearer realm=\"records\", scope=\"records.read\"", "another scheme is none of ours");
 }
 
 #[tokio::test]
@@ -114,6 +115,63 @@ async fn a_missing_scope_is_403_with_every_scope_that_the_call_needs() {
         heard(send(&verifier, request("POST", "/rows", &[&both])).await).await,
         (200, String::new(), json!("changed"))
     );
+}
+
+#[tokio::test]
+async fn a_login_that_is_too_old_or_too_weak_is_401_with_what_is_needed() {
+    let bench = Bench::new();
+    let verifier = verifier(&bench);
+    let now = bench.clock.now();
+    let caller = async |login: Value| verifier.verify(&bench.token_by(&bench.signer, login)).await.unwrap();
+    let strong = caller(json!({"auth_time": now - 60, "acr": "mfa"})).await;
+    assert_eq!((strong.auth_time, strong.acr.as_deref()), (Some(now - 60), Some("mfa")));
+    let minute = Some(Duration::from_mins(1));
+    for (max_age, acr_values) in [(None, &[][..]), (minute, &[]), (None, &["mfa"]), (minute, &["phr", "mfa"])] {
+        strong.require_login(max_age, acr_values).unwrap();
+    }
+    for login in
+        [json!({"auth_time": now - 61, "acr": "mfa"}), json!({"acr": "mfa"}), json!({"auth_time": "now", "acr": "mfa"})]
+    {
+        assert!(caller(login.clone()).await.require_login(minute, &["mfa"]).is_err(), "{login}");
+    }
+    for login in
+        [json!({"auth_time": now, "acr": "pwd"}), json!({"auth_time": now}), json!({"auth_time": now, "acr": 1})]
+    {
+        assert!(caller(login.clone()).await.require_login(minute, &["phr", "mfa"]).is_err(), "{login}");
+    }
+    let refused = caller(json!({})).await.require_login(minute, &["phr", "mfa"]).unwrap_err();
+    let (status, challenge, body) = heard(refused.response()).await;
+    let expected = format!(
+        "Bearer realm=\"{AUDIENCE}\", error=\"insufficient_user_authentication\", error_description=\"The user has to sign in \
+         again, or more strongly, for this.\", acr_values=\"phr mfa\", max_age=\"60\", resource_metadata=\"{METADATA}\""
+    );
+    assert_eq!((status, challenge), (401, expected));
+    assert_eq!(body["error"], "insufficient_user_authentication");
+    let (_, challenge, _) = heard(caller(json!({})).await.require_login(None, &["mfa"]).unwrap_err().response()).await;
+    assert!(challenge.contains("acr_values=\"mfa\"") && !challenge.contains("max_age"), "{challenge}");
+}
+
+#[tokio::test]
+async fn whoever_is_refused_hears_of_the_scopes_of_the_layer_and_the_log_outside_of_why() {
+    let bench = Bench::new();
+    let backend = |verifier: &Verifier| {
+        Router::new()
+            .route("/rows", get(|| async { "rows" }))
+            .layer(verifier.layer().requiring(&["records.read", "records.more"]))
+    };
+    let plain = bench.builder().build().unwrap();
+    for (verifier, scope) in
+        [(plain, "records.read records.more"), (verifier(&bench), "records.read records.write records.more")]
+    {
+        let answer = backend(&verifier).oneshot(request("GET", "/rows", &[])).await.unwrap();
+        assert!(matches!(answer.extensions().get::<Refused>().unwrap().reason(), Reason::NoToken));
+        let (_, challenge, _) = heard(answer).await;
+        assert!(challenge.contains(&format!("scope=\"{scope}\"")), "{challenge}");
+    }
+    let foreign = bench.token_by(&bench.signer, json!({"aud": "https://elsewhere.example"}));
+    let answer = backend(&bench.verifier()).oneshot(request("GET", "/rows", &[&format!("Bearer {foreign}")])).await;
+    let why = answer.unwrap().extensions().get::<Refused>().unwrap().to_string();
+    assert!(why.starts_with("aud: ") && why.contains("elsewhere"), "{why}");
 }
 
 #[tokio::test]

@@ -112,6 +112,41 @@ async fn a_key_that_was_withdrawn_stops_with_the_next_copy() {
 }
 
 #[tokio::test]
+async fn after_silence_the_first_token_waits_for_the_keys_so_that_a_withdrawn_one_stops() {
+    for silence in [302, 3600, 20 * 3600] {
+        let bench = Bench::on(Net::with_permits(1));
+        let verifier = bench.verifier();
+        verifier.prefetch().await.unwrap();
+        let next = signer();
+        bench.net.say(JWKS, jwks(&[&next]));
+        bench.wait(silence);
+        let token = bench.token();
+        let calls: Vec<_> = (0..20)
+            .map(|_| {
+                let (verifier, token) = (verifier.clone(), token.clone());
+                tokio::spawn(async move { verdict(&verifier, &token).await })
+            })
+            .collect();
+        bench.net.settle().await;
+        bench.net.0.permits.add_permits(1000);
+        for call in calls {
+            assert_eq!(call.await.unwrap(), Err("signature"), "after {silence} seconds");
+        }
+        assert_eq!(bench.net.asked(JWKS), 2, "all waited for one fetch");
+    }
+    // Nobody waits again and again for an issuer that cannot be reached.
+    let bench = Bench::new();
+    let verifier = bench.verifier();
+    verifier.prefetch().await.unwrap();
+    bench.net.fail(JWKS);
+    bench.wait(3600);
+    for _ in 0..10 {
+        assert_eq!(verdict(&verifier, &bench.token()).await, Ok(()));
+    }
+    assert_eq!(bench.net.asked(JWKS), 2);
+}
+
+#[tokio::test]
 async fn while_the_issuer_is_down_the_last_keys_go_on_for_a_day_and_no_longer() {
     let bench = Bench::new();
     let verifier = bench.verifier();

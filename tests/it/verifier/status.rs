@@ -140,7 +140,8 @@ async fn without_any_list_a_token_is_good_until_it_ends_unless_one_is_required()
         assert_eq!(verdict(&strict, &bench.numbered(0)).await, Err("unavailable"));
     }
     assert_eq!(bench.net.asked(LIST), 2, "each verifier asked once, and waits before it asks again");
-    assert_eq!(verdict(&strict, &bench.token()).await, Ok(()), "a token without status needs no list");
+    assert_eq!(verdict(&strict, &bench.token()).await, Err("status"), "a token without status tells nothing");
+    assert_eq!(verdict(&verifier, &bench.token()).await, Ok(()));
     bench.publish(json!({}));
     bench.wait(1);
     assert_eq!(verdict(&strict, &bench.numbered(0)).await, Ok(()));
