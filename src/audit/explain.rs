@@ -1,6 +1,7 @@
 //! Audit events in words: what `explain` and `who` print. Events hold no token, so the text is safe to pass on.
 
 use super::words::{distance, moment, moment_ms, printable};
+use crate::domain::consent::{Consent, ConsentSource, ConsentingUser};
 use crate::domain::decision::{Gate, ReasonCode};
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome, EventSubject};
 use crate::domain::names::{ClientId, ResourceId};
@@ -32,10 +33,24 @@ pub fn explain(event: &AuditEvent) -> String {
     page.text()
 }
 
+/// What is known of a token besides the event that issued it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// Every event of its transaction.
+    pub transaction: &'a [AuditEvent],
+    /// What backends reported of its use.
+    pub uses: &'a [AuditEvent],
+    /// The consent that it rests on.
+    pub consent: Option<&'a Consent>,
+    /// How it was ended before its time, in words.
+    pub ended: Option<&'a str>,
+}
+
 /// Who acted, for whom, through whom, where, when: the event that issued the token, and the earlier hops of its
 /// transaction, oldest first; the tokens it was exchanged for; and what backends reported of its use.
-pub fn who(event: &AuditEvent, transaction: &[AuditEvent], uses: &[AuditEvent], now_ms: i64) -> String {
+pub fn who(event: &AuditEvent, beside: &Beside<'_>, now_ms: i64) -> String {
     let now = now_ms.div_euclid(1000);
+    let Beside { transaction, uses, .. } = *beside;
     let earlier = earlier_hops(event, transaction);
     let mut page = Page::default();
     page.paragraph(&sentence(event));
@@ -46,8 +61,9 @@ pub fn who(event: &AuditEvent, transaction: &[AuditEvent], uses: &[AuditEvent], 
     page.option("Where", backend(event));
     page.line("When", format!("{}, {}", moment_ms(event.at_ms), distance(event.at_ms.div_euclid(1000), now)));
     page.option("Token ends", event.expires_at.map(|end| ends(end, now)));
+    page.option("Ended early", beside.ended);
     page.line("May do", event.granted.as_ref().map_or_else(|| "nothing".to_owned(), scope_list));
-    page.option("Consent", event.grant_id.as_deref());
+    page.option("Consent", event.grant_id.as_deref().map(|id| consent(id, beside.consent)));
     page.option("Session", session(event).or_else(|| earlier.iter().find_map(|hop| session(hop))));
     page.option("Policies", policies(event));
     page.option("Token", event.jti.as_deref());
@@ -68,18 +84,36 @@ pub fn who(event: &AuditEvent, transaction: &[AuditEvent], uses: &[AuditEvent], 
     }
     page.paragraph("What it was used for, as its backend reports:");
     for used in uses {
-        page.paragraph(&format!("  {}", use_of(used)));
+        page.paragraph(&format!("  {}", use_of(used, event.expires_at)));
     }
     page.text()
 }
 
-/// A reported use in one line.
-fn use_of(event: &AuditEvent) -> String {
+/// Who agreed, and when; and whether it still stands.
+fn consent(id: &str, known: Option<&Consent>) -> String {
+    let Some(consent) = known else { return id.to_owned() };
+    let by = match (&consent.user, consent.source) {
+        (ConsentingUser::Everyone, _) => "an administrator for everyone",
+        (ConsentingUser::One(_), ConsentSource::Admin) => "an administrator for the user",
+        (ConsentingUser::One(_), ConsentSource::User) => "the user",
+    };
+    let since = match (consent.revoked_at, consent.paused_at) {
+        (Some(at), _) => format!("; taken back or replaced {}", moment(at)),
+        (None, Some(at)) => format!("; paused since {}", moment(at)),
+        (None, None) => String::new(),
+    };
+    format!("{id}, given by {by} {}{since}", moment(consent.granted_at))
+}
+
+/// A reported use in one line. `ends`: when the token did.
+fn use_of(event: &AuditEvent, ends: Option<i64>) -> String {
     let at = event.used_at.map_or_else(|| moment_ms(event.at_ms), moment);
     let by = event.client.as_ref().map_or("an unknown client", ClientId::as_str);
     let id = event.backend_request_id.as_ref().map(|id| format!(", its request {id}"));
     let what = event.used_for.as_deref().unwrap_or("nothing that was said");
-    format!("{at}  {what} (reported by {by}{}, request {})", id.unwrap_or_default(), event.request_id)
+    let is_late = event.used_at.zip(ends).is_some_and(|(used_at, ends)| used_at >= ends);
+    let late = if is_late { ", after the token ended" } else { "" };
+    format!("{at}{late}  {what} (reported by {by}{}, request {})", id.unwrap_or_default(), event.request_id)
 }
 
 /// The events that led to this one, oldest first: whose token was the subject token of the next.

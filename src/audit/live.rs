@@ -5,7 +5,7 @@ use crate::domain::consent::Consent;
 use crate::domain::event::AuditEvent;
 use crate::domain::names::{IdpId, ResourceId};
 use crate::domain::resource::Resource;
-use crate::domain::token_status::{Support, branches, sign_in_supports};
+use crate::domain::token_status::{Revocations, Support, branches, sign_in_supports};
 use crate::store::{EventFilter, Store, StoreError};
 use std::collections::{HashMap, HashSet};
 
@@ -39,13 +39,10 @@ impl LiveTokens {
         let now = now_ms.div_euclid(1000);
         events.retain(|event| event.jti.is_some() && event.expires_at.is_some_and(|ends| ends > now));
 
-        let revocations = store.revocations(now).await?;
+        let endings = Endings::since(store, since_ms.div_euclid(1000), now).await?;
         let taken_back = store.consents_revoked_since(since_ms.div_euclid(1000)).await?;
-        let families = store.families_revoked_since(since_ms.div_euclid(1000)).await?;
         let has_ended = |event: &AuditEvent| {
-            revocations.ended(&supports(event), event.at_ms.div_euclid(1000)).is_some()
-                || event.grant_id.as_ref().is_some_and(|consent| taken_back.contains(consent))
-                || event.sid.as_ref().is_some_and(|sid| families.contains(sid))
+            endings.of(event).is_some() || event.grant_id.as_ref().is_some_and(|consent| taken_back.contains(consent))
         };
         let (ended, mut events): (Vec<_>, Vec<_>) = events.into_iter().partition(has_ended);
         let came_of_ended = Roots::of(ended.iter());
@@ -94,6 +91,36 @@ impl LiveTokens {
 
     fn count(&self, is_one: impl Fn(&AuditEvent) -> bool) -> usize {
         self.events.iter().filter(|event| is_one(event)).count()
+    }
+}
+
+/// What was ended before its time, but for consents: the tokens of the last two hours can be looked up.
+#[derive(Debug)]
+pub struct Endings {
+    revocations: Revocations,
+    families: HashSet<String>,
+}
+
+impl Endings {
+    /// What was ended at `since` or later, and is known at `now`; Unix seconds.
+    pub async fn since(store: &Store, since: i64, now: i64) -> Result<Self, StoreError> {
+        let (revocations, families) = (store.revocations(now).await?, store.families_revoked_since(since).await?);
+        Ok(Self { revocations, families })
+    }
+
+    /// How the token of an event was ended, in words; none if it was not, or by what it came of.
+    fn of(&self, event: &AuditEvent) -> Option<String> {
+        let supports = supports(event);
+        let ended = self.revocations.ended(&supports, event.at_ms.div_euclid(1000)).map(Support::end_in_words);
+        let family = || event.sid.as_ref().filter(|sid| self.families.contains(*sid));
+        ended.or_else(|| family().map(|sid| format!("the sign-in that it came of, {sid}, has ended")))
+    }
+
+    /// How the token of an event was ended, itself or one that it came of in its transaction.
+    pub fn of_chain(&self, event: &AuditEvent, transaction: &[AuditEvent]) -> Option<String> {
+        let came_of = |earlier: &&AuditEvent| Roots::of(std::iter::once(*earlier)).have_later(event);
+        let earlier = || transaction.iter().filter(came_of).find_map(|earlier| self.of(earlier));
+        self.of(event).or_else(earlier)
     }
 }
 

@@ -102,6 +102,20 @@ impl Support {
         }
     }
 
+    /// What happened to a token if it ends, for people.
+    pub fn end_in_words(&self) -> String {
+        match self {
+            Self::Branch(..) => "it, or a token that it came of, was revoked".to_owned(),
+            Self::User(id) => format!("all tokens of user {id} were revoked"),
+            Self::Client(id) => format!("all tokens of client {id} were revoked"),
+            Self::Resource(id) => format!("all tokens for backend {id} were revoked"),
+            Self::Session(_) | Self::Login(..) | Self::UnnamedSession(..) => {
+                "the session at the identity provider that it came of has ended".to_owned()
+            }
+            Self::Consent(_) | Self::Family(_) | Self::Entry(_) => "what it rests on was revoked".to_owned(),
+        }
+    }
+
     /// Tokens that rest on it and were asked for until then have ended, if it ends at `now`; Unix seconds.
     pub fn ends_until(&self, now: i64) -> i64 {
         match self {
@@ -139,9 +153,7 @@ pub fn is_session_id(sid: &str) -> bool {
 pub fn sign_in_supports(sid: Option<&str>, user: Option<(&IdpId, &str)>) -> Vec<Support> {
     let login = user.map(|(idp, sub)| Support::Login(idp.clone(), sub.to_owned()));
     match sid {
-        Some(sid) if is_session_id(sid) => {
-            [Support::Session(sid.to_owned())].into_iter().chain(login).collect()
-        }
+        Some(sid) if is_session_id(sid) => [Support::Session(sid.to_owned())].into_iter().chain(login).collect(),
         // A grant family stands for the sign-in.
         Some(family) => vec![Support::Family(family.to_owned())],
         None => {

@@ -7,8 +7,8 @@ use crate::domain::decision::{Granted, GrantedSubject};
 use crate::domain::delegation::ActChain;
 use crate::domain::event::AuditEvent;
 use crate::domain::names::{ClientId, ResourceId};
-use crate::domain::resource::canonical_uri;
 use crate::domain::registry::Registry;
+use crate::domain::resource::canonical_uri;
 use crate::domain::subject::{OwnToken, Subject};
 use crate::domain::target::Target;
 use crate::domain::token_status::{self, Support, sign_in_supports};
@@ -78,16 +78,7 @@ pub(super) fn ended(known: Remembered<'_>, held: &Held<'_>) -> Option<String> {
             supports.extend(sign_in_supports(held.sid, user));
         }
     }
-    Some(match known.status_entries.ended(&supports, held.issued_at)? {
-        Support::Branch(..) => "it, or a token that it came of, was revoked".to_owned(),
-        Support::User(id) => format!("all tokens of user {id} were revoked"),
-        Support::Client(id) => format!("all tokens of client {id} were revoked"),
-        Support::Resource(id) => format!("all tokens for backend {id} were revoked"),
-        Support::Session(_) | Support::Login(..) | Support::UnnamedSession(..) => {
-            "the session at the identity provider that it came of has ended".to_owned()
-        }
-        Support::Consent(_) | Support::Family(_) | Support::Entry(_) => "what it rests on was revoked".to_owned(),
-    })
+    known.status_entries.ended(&supports, held.issued_at).map(Support::end_in_words)
 }
 
 /// The backends of these audiences.

@@ -134,6 +134,11 @@ impl Params {
         self.get(name).ok_or_else(|| Refusal::new(ReasonCode::ParameterMissing, format!("{name} is missing")))
     }
 
+    /// True if there is anything besides these.
+    pub fn has_others(&self, names: &[&str]) -> bool {
+        !self.targets.is_empty() || self.single.keys().any(|name| !names.contains(&name.as_str()))
+    }
+
     /// `resource` and `audience`.
     pub fn targets(&self) -> &RequestedTargets {
         &self.targets

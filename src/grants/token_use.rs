@@ -6,8 +6,8 @@ use crate::app::App;
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome};
 
-/// The longest `for`, in bytes.
-const FOR_AT_MOST: usize = 1024;
+/// The longest `for`, in bytes: an SQL statement fits.
+const FOR_AT_MOST: usize = 4096;
 /// The longest `request_id`, in bytes.
 const REQUEST_ID_AT_MOST: usize = 256;
 /// How far the backend's clock may be from ours, in seconds.
@@ -15,13 +15,21 @@ const SKEW_SECONDS: i64 = 60;
 /// A use is reported within so many seconds.
 const LATE_AT_MOST_SECONDS: i64 = 86_400;
 
+/// What a report may have, and how its client says who it is.
+const MEMBERS: &[&str] =
+    &["jti", "for", "used_at", "request_id", "client_id", "client_secret", "client_assertion", "client_assertion_type"];
+/// What stands in the place of a token.
+const REMOVED: &str = "[token removed]";
+/// How what is secret and no JWT begins here: codes, refresh tokens, client secrets, registration tokens.
+const SECRETS_BEGIN: [&str; 4] = ["pac_", "prf_", "pcs_", "prt_"];
+
 /// What is reported.
 #[derive(Debug)]
 struct Report<'a> {
     jti: &'a str,
     used_at: Option<i64>,
-    used_for: &'a str,
-    request_id: Option<&'a str>,
+    used_for: String,
+    request_id: Option<String>,
 }
 
 /// Why nothing is on record.
@@ -93,14 +101,20 @@ async fn issued(app: &App, caller: &Caller, jti: &str) -> Result<Result<AuditEve
 impl<'a> Report<'a> {
     fn read(params: &'a Params) -> Result<Self, Refusal> {
         let invalid = |detail: String| Refusal::new(ReasonCode::UseReportInvalid, detail);
+        if params.has_others(MEMBERS) {
+            let detail = "it has more than jti, for, used_at and request_id, and what is not known would be lost";
+            return Err(invalid(detail.to_owned()));
+        }
+        // Statements have lines.
+        let is_refused = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\r' | '\t');
         let text = |name: &'static str, text: &'a str, most: usize| {
             if text.len() > most {
                 return Err(invalid(format!("{name} is longer than {most} bytes")));
             }
-            if text.chars().any(char::is_control) {
-                return Err(invalid(format!("{name} has a control character")));
+            if text.chars().any(is_refused) {
+                return Err(invalid(format!("{name} has a control character that ends no line and is no tab")));
             }
-            Ok(text)
+            Ok(without_tokens(text))
         };
         let used_at = params.get("used_at").map(|at| {
             at.parse().map_err(|_| invalid("used_at is not a whole number of seconds since 1970".to_owned()))
@@ -116,7 +130,10 @@ impl<'a> Report<'a> {
     /// Nobody used the token before it was made, and nobody will have.
     fn is_in_time(&self, issued: &AuditEvent, now: i64) -> Result<(), Refusal> {
         let Some(used_at) = self.used_at else {
-            return Ok(());
+            // Without a time it was now.
+            let is_over = issued.expires_at.is_some_and(|ends| now >= ends.saturating_add(SKEW_SECONDS));
+            let problem = "used_at is missing, and the token has ended: say when it was used";
+            return if is_over { Err(Refusal::new(ReasonCode::UseReportInvalid, problem)) } else { Ok(()) };
         };
         let problem = if used_at > now.saturating_add(SKEW_SECONDS) {
             "used_at is in the future"
@@ -140,10 +157,34 @@ impl<'a> Report<'a> {
         event.audience = issued.audience;
         event.jti = Some(self.jti.to_owned());
         event.used_at = Some(self.used_at.unwrap_or_else(|| received.now()));
-        event.used_for = Some(self.used_for.to_owned());
-        event.backend_request_id = self.request_id.map(str::to_owned);
+        event.used_for = Some(self.used_for.clone());
+        event.backend_request_id.clone_from(&self.request_id);
         event
     }
+}
+
+/// The text without what could be a token or a secret: the trail keeps what it says for years, and signs it.
+fn without_tokens(text: &str) -> String {
+    let is_of_token = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let of_token = is_of_token(letter);
+        let end = rest.find(|letter| is_of_token(letter) != of_token).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        // The header of a JWT is an object, which begins so in base64.
+        let jwt = word.find("eyJ").filter(|from| word.get(*from..).is_some_and(|jwt| jwt.contains('.')));
+        let secret = SECRETS_BEGIN.iter().filter_map(|begin| word.find(begin)).min();
+        match jwt.into_iter().chain(secret).min() {
+            Some(from) if of_token => {
+                kept.push_str(word.get(..from).unwrap_or_default());
+                kept.push_str(REMOVED);
+            }
+            Some(_) | None => kept.push_str(word),
+        }
+        rest = after;
+    }
+    kept
 }
 
 /// Puts a refusal on record.
@@ -153,5 +194,30 @@ async fn refused(app: &App, received: &Received, caller: &Caller, refusal: Refus
     match app.audit.record(event, None).await {
         Ok(()) => Failure::Refused { refusal, consent: None },
         Err(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_a_token_is_taken_out_and_the_rest_stays() {
+        let jwt = "eyJhbGciOiJFUzI1NiJ9.e30.AA-_";
+        for (text, kept) in [
+            (jwt.to_owned(), "[token removed]"),
+            (format!("select 1 /* {jwt} */ where a.b = 'eyJ'"), "select 1 /* [token removed] */ where a.b = 'eyJ'"),
+            (format!("?access_token={jwt}&x=1"), "?access_token=[token removed]&x=1"),
+            (format!("Bearer{jwt}"), "Bearer[token removed]"),
+            (
+                "a pcs_abc, prf_x.1.y; pac_1 and prt_2".to_owned(),
+                "a [token removed], [token removed]; [token removed] and [token removed]",
+            ),
+            ("eyJhbGciOiJSU0EifQ..iv.text.tag".to_owned(), "[token removed]"),
+            ("SELECT *\nFROM \"Bücher\" -- doctor's".to_owned(), "SELECT *\nFROM \"Bücher\" -- doctor's"),
+            (String::new(), ""),
+        ] {
+            assert_eq!(without_tokens(&text), kept);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `POST /audit/use`: a backend reports what a token was used for. From server to server, by a backend's own client.
 
 use super::error::OAuthError;
-use super::form::posted_or_json;
+use super::form::{Posted, posted_or_json};
 use super::refusal::failed;
 use super::token_state::{authenticated, refused_caller};
 use crate::app::App;
@@ -34,10 +34,23 @@ pub async fn handle(
     response
 }
 
+/// The sentences of a form's refusals speak of forms alone.
+fn of_report(refusal: Refusal) -> Refusal {
+    let reason = if refusal.reason == ReasonCode::NotAForm {
+        ReasonCode::UseReportUnreadable
+    } else if refusal.reason == ReasonCode::ParameterInvalid {
+        ReasonCode::UseReportInvalid
+    } else {
+        return refusal;
+    };
+    Refusal { reason, ..refusal }
+}
+
 /// 204 once the use is durable.
 async fn used(app: &App, received: &Received, request: Request<Body>) -> Result<Response, OAuthError> {
     let challenge = request.headers().contains_key(header::AUTHORIZATION);
-    let posted = posted_or_json(app, request).await?;
+    let Posted { headers, body, params } = posted_or_json(app, request).await?;
+    let posted = Posted { headers, body, params: params.map_err(of_report) };
     let (caller, params) = authenticated(app, received, posted, KIND, challenge).await?;
     if !caller.client.client.is_confidential() || caller.client.suspended_at.is_some() {
         let refusal =

@@ -29,7 +29,7 @@ pub(super) async fn posted(app: &App, request: Request<Body>) -> Result<Posted, 
     Ok(Posted { headers: parts.headers, body, params })
 }
 
-/// As [`posted`], for a report: the members of one JSON object (`application/json`) are as good as a form.
+/// As [`posted`]; the members of one JSON object (`application/json`) are as good as a form.
 pub(super) async fn posted_or_json(app: &App, request: Request<Body>) -> Result<Posted, OAuthError> {
     let (parts, body) = request.into_parts();
     let body = read_body(app, body).await?;
@@ -43,15 +43,6 @@ pub(super) async fn posted_or_json(app: &App, request: Request<Body>) -> Result<
     } else {
         readable(&parts.headers, parts.uri.query(), &body)
     };
-    // The sentences of the others speak of forms alone.
-    let params = params.map_err(|refusal| {
-        let of_reports = [
-            (ReasonCode::NotAForm, ReasonCode::UseReportUnreadable),
-            (ReasonCode::ParameterInvalid, ReasonCode::UseReportInvalid),
-        ];
-        let found = of_reports.into_iter().find(|(of_forms, _)| *of_forms == refusal.reason);
-        found.map_or_else(|| refusal.clone(), |(_, reason)| Refusal { reason, ..refusal.clone() })
-    });
     Ok(Posted { headers: parts.headers, body, params })
 }
 

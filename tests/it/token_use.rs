@@ -5,7 +5,7 @@ use crate::server::{Answer, NOW, basic_header, claims};
 use crate::world::World;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use procura::audit::explain::{explain, who};
+use procura::audit::explain::{Beside, explain, who};
 use procura::domain::decision::ReasonCode;
 use procura::domain::event::{EventKind, EventOutcome};
 use procura::store::EventFilter;
@@ -59,7 +59,7 @@ world_test! {
         assert_eq!(issued.outcome, EventOutcome::Granted, "a use is never taken for the token");
         let uses = store.uses_of_token(&jti, 10).await.unwrap();
         assert_eq!(uses.len(), 2);
-        let text = who(&issued, &[], &uses, NOW * 1000);
+        let text = who(&issued, &Beside { uses: &uses, ..Beside::default() }, NOW * 1000);
         assert!(text.contains("What it was used for, as its backend reports:"), "{text}");
         assert!(text.contains(&format!("{QUERY} (reported by records-backend, its request q-17, request ")), "{text}");
         let filter = EventFilter { reason: Some("used".to_owned()), limit: 9, ..EventFilter::default() };
@@ -96,8 +96,10 @@ world_test! {
             (json!({"jti": jti}), ReasonCode::ParameterMissing),
             (json!({"for": "x"}), ReasonCode::ParameterMissing),
             (with(json!({"for": ""})), ReasonCode::ParameterMissing),
-            (with(json!({"for": "x".repeat(1_025)})), ReasonCode::UseReportInvalid),
-            (with(json!({"for": "a\nb"})), ReasonCode::UseReportInvalid),
+            (with(json!({"for": "x".repeat(4_097)})), ReasonCode::UseReportInvalid),
+            (with(json!({"for": "a\u{0}b"})), ReasonCode::UseReportInvalid),
+            (with(json!({"at": NOW})), ReasonCode::UseReportInvalid),
+            (with(json!({"resource": "records"})), ReasonCode::UseReportInvalid),
             (with(json!({"for": "a\u{1b}[2J"})), ReasonCode::UseReportInvalid),
             (with(json!({"for": ["x"]})), ReasonCode::UseReportInvalid),
             (with(json!({"request_id": "r".repeat(257)})), ReasonCode::UseReportInvalid),
@@ -115,7 +117,7 @@ world_test! {
             let answer = post(&world, "records-backend", content_type, body.to_owned()).await;
             world.assert_refused(&answer, ReasonCode::UseReportUnreadable).await;
         }
-        for members in [with(json!({"for": "x".repeat(1_024)})), with(json!({"used_at": NOW + 60})), with(json!({"used_at": (NOW - 60).to_string()}))] {
+        for members in [with(json!({"for": "x\n\t".repeat(1_365)})), with(json!({"used_at": NOW + 60})), with(json!({"used_at": (NOW - 60).to_string()}))] {
             assert_eq!(reports(&world, "records-backend", members).await.status, StatusCode::NO_CONTENT);
         }
         assert_eq!(world.server.app.store.uses_of_token(&jti, 10).await.unwrap().len(), 3);
@@ -137,6 +139,43 @@ world_test! {
         }
         assert!(world.server.app.store.uses_of_token(&jti, 10).await.unwrap().is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_use_of_a_token_that_has_ended_says_when_it_was_and_who_marks_one_after_the_end() {
+    let world = World::new(Kind::Sqlite).await;
+    let token = world.records_token().await;
+    let (jti, ends) = (claims(&token)["jti"].as_str().unwrap().to_owned(), claims(&token)["exp"].as_i64().unwrap());
+    world.server.clock.advance(Duration::from_mins(10));
+    let now = reports(&world, "records-backend", json!({"jti": jti, "for": "x"})).await;
+    world.assert_refused(&now, ReasonCode::UseReportInvalid).await;
+    for (used_at, used_for) in [(ends - 1, "in time"), (ends + 1, "late")] {
+        let answer = reports(&world, "records-backend", json!({"jti": jti, "for": used_for, "used_at": used_at})).await;
+        assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    }
+    let store = &world.server.app.store;
+    let (issued, uses) =
+        (store.event_of_token(&jti).await.unwrap().unwrap(), store.uses_of_token(&jti, 10).await.unwrap());
+    let told = who(&issued, &Beside { uses: &uses, ..Beside::default() }, ends * 1000);
+    let line =
+        |word: &str| told.lines().find(|line| line.contains(word)).unwrap_or_else(|| panic!("{told}")).to_owned();
+    assert!(!line("in time").contains("after the token ended"), "{told}");
+    assert!(line("late").contains("after the token ended"), "{told}");
+}
+
+#[tokio::test]
+async fn a_token_in_a_report_is_not_written_down() {
+    let world = World::new(Kind::Sqlite).await;
+    let token = world.records_token().await;
+    let jti = claims(&token)["jti"].as_str().unwrap().to_owned();
+    let members = json!({"jti": jti, "for": format!("GET /x?token={token} for Alice"), "request_id": "q pac_x.1"});
+    let answer = reports(&world, "records-backend", members).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let event = world.server.event(&answer).await;
+    assert_eq!(event.used_for.as_deref(), Some("GET /x?token=[token removed] for Alice"));
+    assert_eq!(event.backend_request_id.as_deref(), Some("q [token removed]"));
+    let whole = serde_json::to_string(&event).unwrap();
+    assert!(!whole.contains(token.split('.').nth(1).unwrap()), "{whole}");
 }
 
 #[tokio::test]

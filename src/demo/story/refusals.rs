@@ -78,7 +78,8 @@ impl Story<'_> {
             Some(txn) => store.events_of_transaction(txn).await.map_err(trail)?,
             None => Vec::new(),
         };
-        let text = explain::who(&event, &transaction, &[], self.stage.clock.now_ms());
+        let beside = explain::Beside { transaction: &transaction, ..explain::Beside::default() };
+        let text = explain::who(&event, &beside, self.stage.clock.now_ms());
         if !text.contains(ALICE.sub) || !text.contains(ASSISTANT) {
             return Err(DemoFailure::new("who does not name Alice and Assistant"));
         }

@@ -197,7 +197,7 @@ reasons! {
         "The body of a report at /audit/use is neither of the two, or parameters were sent in the URL.",
         "Send Content-Type: application/json and one object, or application/x-www-form-urlencoded and a form.";
     UseReportInvalid = "use_report_invalid", Request, InvalidRequest,
-        "Of a report, for has at most 1024 bytes and request_id 256, without control characters, and used_at is Unix seconds since the token was issued, within a day, and not in the future.",
+        "A report has jti, for, used_at and request_id; for has at most 4096 bytes and request_id 256, without control characters; used_at is Unix seconds since the token was issued, within a day, not in the future, and there if the token has ended.",
         "A member of a report at /audit/use is out of its bounds; the detail says which.",
         "Send it within its bounds: a long statement by its name, and used_at as a whole number.";
     ParameterTooMany = "parameter_too_many", Request, InvalidRequest,
