@@ -4,7 +4,7 @@ use super::chain::Chain;
 use super::signed::{CheckpointFault, Signed};
 use crate::domain::checkpoint::ReadCheckpoint;
 use crate::domain::event::ChainHead;
-use crate::store::{Misfit, Store, StoreError};
+use crate::store::{ADMINISTRATION_WRITER, Misfit, Store, StoreError, Versions};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -84,6 +84,8 @@ pub struct ChainReport {
     pub faults: Vec<ChainFault>,
     /// What is wrong with checkpoints.
     pub checkpoint_faults: Vec<CheckpointFault>,
+    /// True if there are rows that cannot be read, and nothing else was looked at.
+    pub is_unread: bool,
 }
 
 impl ChainReport {
@@ -124,7 +126,7 @@ pub async fn verify(
 
 /// What cannot be read is the first thing that is wrong, and nothing else is read.
 fn of_misfits(misfits: &[Misfit]) -> ChainReport {
-    let mut report = ChainReport::default();
+    let mut report = ChainReport { is_unread: true, ..ChainReport::default() };
     for Misfit { table, writer_id, number } in misfits {
         let problem = format!("a value of its row in {table} is not of the type of its column, or no text");
         if table == "audit_event" || table == "audit_chain" {
@@ -160,6 +162,12 @@ async fn check(store: &Store, signed: &Signed) -> Result<ChainReport, StoreError
     }
     for head in store.chain_heads().await? {
         heads.insert(head.writer_id.clone(), Some(head));
+    }
+    // Every change of what is declared, agreed to or signed with is an event, in one chain.
+    let changes = store.versions().await?;
+    if !heads.contains_key(ADMINISTRATION_WRITER) && changes != Versions::FIRST {
+        let problem = "missing: the database was changed, and there is no chain of such changes".to_owned();
+        report.faults.push(ChainFault { writer_id: ADMINISTRATION_WRITER.to_owned(), seq: 1, problem });
     }
     let mut left = BTreeMap::new();
     for (writer_id, head) in heads {

@@ -10,7 +10,9 @@ mod verify;
 use super::{CliError, Context, output};
 use crate::audit::words::{moment_ms, parse_moment, printable};
 use crate::clock::Clock;
+use crate::domain::decision::ReasonCode;
 use crate::domain::event::{AuditEvent, EventOutcome};
+use crate::mistake;
 use crate::store::EventFilter;
 use clap::ValueEnum;
 
@@ -119,19 +121,32 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
 
 async fn list(context: &Context, args: ListArgs) -> Result<(), CliError> {
     let filter = args.filter.of(args.limit)?;
-    let store = context.store(&context.config()?).await?;
+    let store = context.store_to_read(&context.config_to_read()?).await?;
     let events = store.list_events(&filter).await?;
     if context.json {
         output::json(&events);
     } else if events.is_empty() {
-        output::note("no event matches");
+        output::note(&nothing_matches(filter.reason.as_deref()));
     } else {
         let head = ["TIME", "OUTCOME", "REASON", "CLIENT", "SUBJECT", "BACKEND", "SCOPES", "REQUEST"];
         let rows: Vec<Vec<String>> =
             std::iter::once(head.map(str::to_owned).to_vec()).chain(events.iter().map(row)).collect();
         output::table(&rows);
     }
+    if i64::try_from(events.len()).is_ok_and(|shown| shown == filter.limit) {
+        output::note(&format!(
+            "these are the newest {}; there may be more: --limit, or --until and --since",
+            filter.limit
+        ));
+    }
     Ok(())
+}
+
+/// That there is none, and whether the reason could be mistyped: events of administration have others than decisions.
+fn nothing_matches(reason: Option<&str>) -> String {
+    let unknown = reason.filter(|reason| ReasonCode::from_code(reason).is_none());
+    let hint = unknown.map(|reason| mistake::hint(reason, ReasonCode::ALL.iter().map(|known| known.as_str())));
+    format!("no event matches{}", hint.unwrap_or_default())
 }
 
 fn row(event: &AuditEvent) -> Vec<String> {

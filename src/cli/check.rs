@@ -33,8 +33,8 @@ pub struct Args {
 ///
 /// Exit 0 if something would be granted, 1 if not, or not before the user is asked.
 pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
-    let config = context.config()?;
-    let store = context.store(&config).await?;
+    let config = context.config_to_read()?;
+    let store = context.store_to_read(&config).await?;
     let ask = Ask {
         user: args.user.parse().map_err(|problem| CliError::new(format!("--user: {problem}")))?,
         client: args.client.clone(),

@@ -12,7 +12,7 @@ pub struct Args {
 
 /// Why a request was granted or refused, gate by gate.
 pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
-    let store = context.store(&context.config()?).await?;
+    let store = context.store_to_read(&context.config_to_read()?).await?;
     let events = store.events_of_request(&args.request_id).await?;
     if events.is_empty() {
         return Err(CliError::new(format!(

@@ -1,5 +1,6 @@
 //! `procura inspect`.
 
+use super::registry::find;
 use super::{CliError, Context, output};
 use crate::app::Memory;
 use crate::clock::Clock;
@@ -39,6 +40,10 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let issuer = args.issuer.or(own.issuer);
     let against = Against { issuer: issuer.as_deref(), audience: args.audience.as_deref(), jwks: jwks.as_deref() };
     let known = own.memory.as_ref().map(Memory::remembered);
+    if let (Some(known), Some(audience)) = (known, args.audience.as_deref().filter(|name| !name.contains(':'))) {
+        let resources: Vec<_> = known.snapshot.registry.resources().collect();
+        find("resource", audience, &resources, |resource| resource.id.as_str())?;
+    }
     let inspection = inspect(&token, against, known, now).await;
     if let Some(memory) = own.memory {
         memory.close().await;
@@ -52,6 +57,10 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         output::json(&value);
     } else {
         print(&inspection);
+    }
+    if !context.json && inspection.failed().is_empty() {
+        output::text("");
+        output::text(&inspection.verdict());
     }
     if inspection.failed().is_empty() { Ok(()) } else { Err(CliError::new(inspection.verdict())) }
 }
@@ -84,13 +93,13 @@ async fn own(context: &Context, now: i64) -> Result<Own, CliError> {
     if sources.file.is_none() && sources.environment.is_empty() && sources.database_url.is_none() {
         return Ok(Own::default());
     }
-    let config = context.config()?;
+    let config = context.config_to_read()?;
     // Looking at a token must not make a database.
     let file = config.database_url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
     if file.is_some_and(|path| !Path::new(path.split('?').next().unwrap_or(path)).exists()) {
         return Ok(Own { issuer: Some(config.issuer), ..Own::default() });
     }
-    let store = context.store(&config).await?;
+    let store = context.store_to_read(&config).await?;
     let keys = store.list_signing_keys().await?;
     let published = keys.iter().filter(|key| key.is_published(now));
     let keys: Vec<Value> = published.filter_map(|key| serde_json::from_str(&key.public_jwk).ok()).collect();

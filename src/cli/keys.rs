@@ -89,7 +89,7 @@ impl Phase {
 }
 
 async fn list(context: &Context) -> Result<(), CliError> {
-    let store = context.store(&context.config()?).await?;
+    let store = context.store_to_read(&context.config_to_read()?).await?;
     let records = store.list_signing_keys().await?;
     let now = Clock::System.now();
     if context.json {

@@ -106,6 +106,27 @@ impl Context {
         Ok(Config::load(&self.sources)?)
     }
 
+    /// The configuration in force, for what only reads: without a `secrets_key`, if there is none.
+    pub fn config_to_read(&self) -> Result<Config, CliError> {
+        Ok(Config::load_to_read(&self.sources)?)
+    }
+
+    /// The database as it is, for what only reads: nothing is made or changed.
+    pub async fn store_to_read(&self, config: &Config) -> Result<Store, CliError> {
+        let store = Store::connect_to_read(&config.database_url).await?;
+        match store.pending_migrations().await?.as_slice() {
+            [] => Ok(store),
+            [first, ..] => Err(CliError::new(format!("the database lacks migration {first}: run procura migrate"))),
+        }
+    }
+
+    /// The database, its schema up to date, if there is one: nothing of the trail of one that was just made is of use.
+    pub async fn store_that_is_there(&self, config: &Config) -> Result<Store, CliError> {
+        // Whether it is there is for one place to say.
+        Store::connect_to_read(&config.database_url).await?.close().await;
+        self.store(config).await
+    }
+
     /// The database, its schema up to date. SQLite is migrated on the way; PostgreSQL only by `procura migrate`, since
     /// other servers may be using it.
     pub async fn store(&self, config: &Config) -> Result<Store, CliError> {

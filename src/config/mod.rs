@@ -195,6 +195,24 @@ impl Config {
     /// # Errors
     /// The first problem, with its file and line or its variable. It never repeats a secret.
     pub fn load(sources: &ConfigSources) -> Result<Self, ConfigProblem> {
+        let (config, settings) = Self::gather(sources)?;
+        if config.secrets_key.is_none() && !config.uses_sqlite() {
+            let problem = "is required with PostgreSQL: 32 random bytes in base64, the same for every server; \
+                           `openssl rand -base64 32` makes one";
+            return Err(settings.problem("secrets_key", problem));
+        }
+        Ok(config)
+    }
+
+    /// The same for what only reads: an auditor needs no `secrets_key`, by which tokens could be made.
+    ///
+    /// # Errors
+    /// As for [`Config::load`].
+    pub fn load_to_read(sources: &ConfigSources) -> Result<Self, ConfigProblem> {
+        Self::gather(sources).map(|(config, _)| config)
+    }
+
+    fn gather(sources: &ConfigSources) -> Result<(Self, Settings), ConfigProblem> {
         let settings = Settings::gather(sources)?;
         let listen = settings.address("listen", 8420)?;
         let admin_listen = settings.address("admin_listen", 8421)?;
@@ -261,12 +279,7 @@ impl Config {
         if config.audit.queue < config.audit.events_per_commit {
             return Err(settings.problem("audit.queue", "is smaller than audit.events_per_commit"));
         }
-        if config.secrets_key.is_none() && !config.uses_sqlite() {
-            let problem = "is required with PostgreSQL: 32 random bytes in base64, the same for every server; \
-                           `openssl rand -base64 32` makes one";
-            return Err(settings.problem("secrets_key", problem));
-        }
-        Ok(config)
+        Ok((config, settings))
     }
 
     /// True if the database is a SQLite file.

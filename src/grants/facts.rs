@@ -78,9 +78,7 @@ async fn session_ended(app: &App, snapshot: &Snapshot, subject: &Subject) -> Res
 /// What backends refuse is not exchanged either. What only waits is for the decision to name.
 async fn is_ended_in_list(app: &App, snapshot: &Snapshot, subject: &Subject, now: i64) -> Result<bool, StoreError> {
     match subject.own().and_then(|own| own.status) {
-        Some(index) => {
-            Ok(app.status_lists.status(app.remembered(snapshot), index, now).await? == TokenStatus::Invalid)
-        }
+        Some(index) => Ok(app.status_lists.status(app.remembered(snapshot), index, now).await? == TokenStatus::Invalid),
         None => Ok(false),
     }
 }

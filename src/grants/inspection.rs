@@ -91,6 +91,8 @@ impl Inspection {
             format!("a verifier would refuse this token: {}", failed.join(", "))
         } else if ["signature", "iss", "aud"].into_iter().any(is_unchecked) {
             "nothing is wrong with this token as far as it could be checked".to_owned()
+        } else if is_unchecked("act") {
+            "a verifier would accept this token if it lets clients speak for themselves".to_owned()
         } else {
             "a verifier would accept this token".to_owned()
         }
@@ -99,6 +101,10 @@ impl Inspection {
 
 /// The check that is made of what is remembered, not of the token.
 const STANDING: &str = "standing";
+
+/// What to do about a token that names nobody who acts.
+const OWN_TOKEN: &str = "It is a client's own. A backend refuses it, unless it was set up to let clients speak for \
+                         themselves. If somebody is to act for a user, let the client exchange the user's token.";
 
 /// Whoever makes a token up shall learn nothing by it.
 const UNPROVEN: &str = "only a token whose signature is right is looked up";
@@ -127,14 +133,27 @@ pub async fn inspect(
         findings.push(standing(known, is_proven, &claims, now).await?);
         findings.push(issued(known, is_proven, &claims).await?);
     }
-    let summary = words::summary(known, kind, is_proven, &claims, now).await?;
+    if let Some(act) = findings.iter_mut().find(|check| check.name == "act")
+        && act.outcome == Outcome::Pass
+        && kind == Kind::AccessToken
+        && !claims.contains_key("act")
+    {
+        (act.outcome, act.fix) = (Outcome::NotChecked, Some(OWN_TOKEN.to_owned()));
+    }
+    let mut summary = words::summary(known, kind, is_proven, &claims, now).await?;
     // Of a token that somebody made up it would be a token of somebody else.
     let has_event = kind.has_event() && is_proven != Some(Outcome::Fail);
     let jti = claims.get("jti").and_then(Value::as_str).filter(|_| has_event);
     let is_plain =
         |jti: &&str| !jti.is_empty() && jti.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     let who = jti.filter(is_plain).map(|jti| format!("procura who {jti}"));
-    Ok(Inspection { summary, kind, checks: findings, header, claims, who })
+    let mut inspection = Inspection { summary: String::new(), kind, checks: findings, header, claims, who };
+    // What it says and what comes of it are not the same.
+    if kind == Kind::AccessToken && is_proven == Some(Outcome::Pass) && !inspection.failed().is_empty() {
+        summary = format!("{summary} But {}.", inspection.verdict());
+    }
+    inspection.summary = summary;
+    Ok(inspection)
 }
 
 /// The token of a whole `Authorization` header, too.

@@ -93,7 +93,9 @@ impl Ended {
     /// For people.
     pub fn in_words(&self) -> String {
         match self {
-            Self::ClientGone(name) => format!("client {name}, which got it or acted before, is not registered any more"),
+            Self::ClientGone(name) => {
+                format!("client {name}, which got it or acted before, is not registered any more")
+            }
             Self::ClientSuspended(id) => format!("client {id}, which got it or acted before, is suspended"),
             Self::SessionEnded(how) | Self::Revoked(how) => how.clone(),
             Self::InStatusList(TokenStatus::Suspended) => "its status list says that it is suspended".to_owned(),

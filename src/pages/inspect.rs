@@ -124,7 +124,15 @@ fn refuse(app: &App, headers: &HeaderMap) -> Option<Response> {
     let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
     let is_ours = !app.config.admin_listen.ip().is_loopback() || host.is_none_or(is_here);
     let site = headers.get("sec-fetch-site");
-    let is_from_here = site.is_none_or(|site| site == "same-origin" || site == "none");
+    // Browsers say less to a plain http address that is not this machine's.
+    let origin = headers.get(header::ORIGIN).filter(|origin| *origin != "null").map(|origin| {
+        let origin = Url::parse(origin.to_str().unwrap_or_default()).ok();
+        let place = origin.and_then(|url| Some((url.host_str()?.to_owned(), url.port())));
+        let own = host.and_then(|host| Url::parse(&format!("http://{host}")).ok());
+        let own = own.and_then(|url| Some((url.host_str()?.to_owned(), url.port())));
+        place.is_some() && place == own
+    });
+    let is_from_here = site.is_none_or(|site| site == "same-origin" || site == "none") && origin.unwrap_or(true);
     let text =
         "It was asked for by a page of another site, or under a name that is not this machine's. Nothing is shown.";
     (!is_ours || !is_from_here).then(|| error(app, StatusCode::FORBIDDEN, "This page cannot be used", text))

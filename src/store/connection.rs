@@ -133,10 +133,23 @@ impl Store {
     /// # Errors
     /// One line that names the file or the server, never a password.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::open(url, Access::Write).await
+    }
+
+    /// Connects to what is there, to read it: no SQLite file is made, and nothing in one is changed, not even its header.
+    /// What writes all the same fails.
+    ///
+    /// # Errors
+    /// As for [`Store::connect`]; and there is no such SQLite file.
+    pub async fn connect_to_read(url: &str) -> Result<Self, StoreError> {
+        Self::open(url, Access::Read).await
+    }
+
+    async fn open(url: &str, access: Access) -> Result<Self, StoreError> {
         let pools = if url.starts_with("sqlite:") {
-            open_sqlite(url).await?
+            open_sqlite(url, access).await?
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            open_postgres(url).await?
+            open_postgres(url, access).await?
         } else {
             return Err(unavailable("a database URL begins with sqlite:// or postgres://"));
         };
@@ -278,7 +291,14 @@ impl Store {
     }
 }
 
-async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
+/// What connections are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Write,
+    Read,
+}
+
+async fn open_sqlite(url: &str, access: Access) -> Result<Pools, StoreError> {
     if url.contains('?') || url.contains(":memory:") {
         return Err(unavailable("a SQLite database is a file, and its URL has no parameters: sqlite://FILE"));
     }
@@ -290,6 +310,9 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
     }
     if let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty() && !path.is_dir()) {
         return Err(unavailable(format!("cannot open {name}: there is no directory {}", directory.display())));
+    }
+    if access == Access::Read {
+        return read_sqlite(options.foreign_keys(true).busy_timeout(PATIENCE), file).await;
     }
     // SQLite gives its log the mode that the file has.
     if let Err(problem) = private_file().create_new(true).open(&file)
@@ -312,12 +335,42 @@ async fn open_sqlite(url: &str) -> Result<Pools, StoreError> {
     Ok(Pools::Sqlite { write, read, file })
 }
 
-async fn open_postgres(url: &str) -> Result<Pools, StoreError> {
+/// Reads a file that is there: also one that may not be written to, or in a directory that may not.
+async fn read_sqlite(options: SqliteConnectOptions, file: Arc<Path>) -> Result<Pools, StoreError> {
+    let name = file.display();
+    if !file.is_file() {
+        return Err(unavailable(format!("there is no database {name}")));
+    }
+    let options = options.read_only(true);
+    // A log is read together with the file, which needs a place for an index of it. Without a log there is nothing but the
+    // file, and whoever cannot write beside it can read it as one that nobody changes.
+    let log = PathBuf::from(format!("{name}-wal"));
+    let has_log = log.metadata().is_ok_and(|log| log.len() > 0);
+    let read = |options: SqliteConnectOptions| {
+        let pool = SqlitePoolOptions::new().acquire_timeout(PATIENCE).idle_timeout(None).max_lifetime(None);
+        let pool = pool.max_connections(SQLITE_READERS).test_before_acquire(false);
+        async move {
+            let pool = pool.connect_with(options).await?;
+            sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM sqlite_schema").fetch_one(&pool).await.map(|_| pool)
+        }
+    };
+    let opened = match read(options.clone()).await {
+        Err(_) if !has_log => read(options.immutable(true)).await,
+        other => other,
+    };
+    let pool = opened.map_err(|error| unavailable(format!("cannot open {name}: {}", describe(&error))))?;
+    Ok(Pools::Sqlite { write: pool.clone(), read: pool, file })
+}
+
+async fn open_postgres(url: &str, access: Access) -> Result<Pools, StoreError> {
     // What cannot be read may hold a password anywhere, so nothing of it is repeated.
     let mut options = PgConnectOptions::from_str(url)
         .map_err(|_| unavailable("not a PostgreSQL URL: postgres://USER:PASSWORD@HOST:PORT/DATABASE"))?;
     if options.get_application_name().is_none() {
         options = options.application_name("procura");
+    }
+    if access == Access::Read {
+        options = options.options([("default_transaction_read_only", "on")]);
     }
     let server = match options.get_socket() {
         Some(socket) => socket.display().to_string(),

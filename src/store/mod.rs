@@ -96,6 +96,11 @@ pub struct Versions {
     pub keys: i64,
 }
 
+impl Versions {
+    /// Those of a database that nothing was changed in.
+    pub const FIRST: Self = Self { registry: 1, consents: 1, keys: 1 };
+}
+
 /// All that is declared, as stored.
 #[derive(Debug, Default)]
 pub struct StoredRegistry {

@@ -186,9 +186,11 @@ pub(super) fn entry_steps(entries: &[StatusEntry]) -> Vec<Step> {
     });
     steps.extend(INSERT_SUPPORTS.steps(supports.collect()));
     let parents = entries.iter().filter_map(|entry| Some((entry.index, entry.parent?)));
-    steps.extend(parents.flat_map(|(index, parent)| {
-        [INHERIT, INHERIT_TIME].map(|sql| Step::new(sql, [index.into(), parent.into()]))
-    }));
+    steps.extend(
+        parents.flat_map(|(index, parent)| {
+            [INHERIT, INHERIT_TIME].map(|sql| Step::new(sql, [index.into(), parent.into()]))
+        }),
+    );
     steps
 }
 

@@ -92,6 +92,22 @@ impl TestDatabase {
     }
 }
 
+impl TestDatabase {
+    /// The auditor of docs/how-to/find-out-who-did-it.md, and the URL by which it comes.
+    pub(crate) async fn reader(&self) -> (String, String) {
+        let role = procura::secrets::random_id("reader").replace('-', "_").to_lowercase();
+        self.script(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA public TO {role}; GRANT SELECT ON audit_event, audit_chain, \
+             audit_checkpoint, audit_segment, signing_key, version, consent, revocation, grant_family, _sqlx_migrations \
+             TO {role}"
+        ))
+        .await;
+        let mut url = url::Url::parse(&self.url).unwrap();
+        url.set_username(&role).unwrap();
+        (role, url.to_string())
+    }
+}
+
 /// An id with this prefix as one made at this time would be, and the same for the same number.
 pub(crate) fn id_made_at(prefix: &str, at_ms: i64, number: impl std::fmt::Display) -> String {
     let made = procura::secrets::ordered_id(prefix, at_ms);

@@ -300,7 +300,10 @@ async fn the_command_knows_what_the_database_knows_and_changes_nothing() {
     let summary = "Acme Assistant, acting for Alice Adams, may see your health records at Health records, ";
     assert!(out.starts_with(summary), "{out}");
     let jti = claims(&token)["jti"].as_str().unwrap().to_owned();
-    assert!(out.trim_end().ends_with(&format!("who got it, and how: procura who {jti}")), "{out}");
+    let end = format!("who got it, and how: procura who {jti}\n\na verifier would accept this token");
+    assert!(out.trim_end().ends_with(&end), "{out}");
+    let (is_done, _, err) = run(&["--audience", "recods"]);
+    assert!(!is_done && err.contains("no resource recods is registered; did you mean `records`?"), "{err}");
     for line in ["PASS  standing", "PASS  issued", "PASS  aud"] {
         assert!(out.contains(line), "{line}: {out}");
     }

@@ -28,7 +28,7 @@ pub(super) struct Evidence {
 impl Evidence {
     pub(super) async fn open(context: &Context) -> Result<Self, CliError> {
         let config = context.config()?;
-        let store = context.store(&config).await?;
+        let store = context.store_that_is_there(&config).await?;
         let key = secrets_key(&config, &store).await?;
         let records = store.list_signing_keys().await?;
         let now_ms = Clock::System.now_ms();

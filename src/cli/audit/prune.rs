@@ -6,6 +6,9 @@ use crate::audit::words::{count, moment, parse_moment};
 use crate::cli::{CliError, Context, output};
 use crate::clock::Clock;
 
+/// No event that is younger is removed, in seconds: a token lives for an hour, and its use is reported within a day.
+const KEPT_SECONDS: i64 = 86_400;
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,6 +27,11 @@ pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
     let evidence = Evidence::open(context).await?;
     if before > evidence.now() {
         return Err(CliError::new(format!("{} is in the future", moment(before))));
+    }
+    if before > evidence.now().saturating_sub(KEPT_SECONDS) {
+        return Err(CliError::new(
+            "events of the last day are not removed: live tokens are counted by them, and uses are reported by them",
+        ));
     }
     evidence.kid()?;
     let sign = |checkpoint: &_| evidence.sign(checkpoint);

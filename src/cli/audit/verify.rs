@@ -30,46 +30,50 @@ pub(super) struct Args {
 
 /// Check the trail, or an exported file.
 pub(super) async fn run(context: &Context, args: Args) -> Result<(), CliError> {
-    let pins = pins(args.jwks.as_deref(), args.key)?;
+    let given = Given::read(args.jwks.as_deref(), args.key)?;
     match args.file {
-        Some(path) => file::run(context, &path, pins.as_ref()),
-        None => database(context, args.checkpoints.as_deref(), pins).await,
+        Some(path) => file::run(context, &path, given.pins.as_ref()),
+        None => database(context, args.checkpoints.as_deref(), given).await,
     }
 }
 
-/// The thumbprints of the keys to believe; none if none were given.
-fn pins(jwks: Option<&Path>, keys: Vec<String>) -> Result<Option<BTreeSet<String>>, CliError> {
-    let mut pins: BTreeSet<String> = keys.into_iter().collect();
-    if let Some(path) = jwks {
-        let cannot = |problem: String| CliError::new(format!("{}: {problem}", path.display()));
-        let value: Value = serde_json::from_str(&read(path)?).map_err(|problem| cannot(problem.to_string()))?;
-        let known = EvidenceKeys::of_jwks(&value).map_err(cannot)?.kids();
-        if known.is_empty() {
-            return Err(cannot("it has no key that can be used".to_owned()));
+/// What was said of the keys to believe.
+struct Given {
+    /// Their thumbprints; none if none were given.
+    pins: Option<BTreeSet<String>>,
+    /// Those that were given whole.
+    keys: EvidenceKeys,
+}
+
+impl Given {
+    fn read(jwks: Option<&Path>, kids: Vec<String>) -> Result<Self, CliError> {
+        let mut pins: BTreeSet<String> = kids.into_iter().collect();
+        let mut keys = EvidenceKeys::default();
+        if let Some(path) = jwks {
+            let cannot = |problem: String| CliError::new(format!("{}: {problem}", path.display()));
+            let value: Value = serde_json::from_str(&read(path)?).map_err(|problem| cannot(problem.to_string()))?;
+            keys = EvidenceKeys::of_jwks(&value).map_err(cannot)?;
+            if keys.kids().is_empty() {
+                return Err(cannot("it has no key that can be used".to_owned()));
+            }
+            pins.extend(keys.kids());
         }
-        pins.extend(known);
+        Ok(Self { pins: Some(pins).filter(|pins| !pins.is_empty()), keys })
     }
-    Ok(Some(pins).filter(|pins| !pins.is_empty()))
 }
 
 fn read(path: &Path) -> Result<String, CliError> {
     std::fs::read_to_string(path).map_err(|problem| CliError::new(format!("{}: {problem}", path.display())))
 }
 
-async fn database(
-    context: &Context,
-    checkpoints: Option<&Path>,
-    pins: Option<BTreeSet<String>>,
-) -> Result<(), CliError> {
-    let config = context.config()?;
+async fn database(context: &Context, checkpoints: Option<&Path>, given: Given) -> Result<(), CliError> {
+    let Given { pins, keys: given } = given;
+    let config = context.config_to_read()?;
     // Before the database is read: what is in the file by now must be in it.
-    let outside = checkpoints.map(|path| {
-        let named = |problem| CliError::new(format!("{}: {problem}", path.display()));
-        kept_outside(&read(path)?).map_err(named)
-    });
-    let outside = outside.transpose()?.unwrap_or_default();
-    let store = context.store(&config).await?;
+    let outside = outside(checkpoints, config.evidence.checkpoint_file.as_deref())?;
+    let store = context.store_to_read(&config).await?;
     let (mut keys, has_secrets_key) = keys(&config, &store).await?;
+    keys.merge(given);
     // Whoever keeps the copies keeps the keys with them.
     let kept = EvidenceKeys::of_jwks(&json!({"keys": outside.keys})).map_err(CliError::new)?;
     let kept_kids = kept.kids();
@@ -92,6 +96,15 @@ async fn database(
         tell(&report, &outside, has_secrets_key || pins.is_some());
     }
     verdict(&report, pins.is_some())
+}
+
+/// The checkpoints that were kept outside: in the file that was named, or else in that of the configuration.
+fn outside(named: Option<&Path>, configured: Option<&Path>) -> Result<KeptOutside, CliError> {
+    // The servers may run elsewhere, with the file beside them.
+    let configured = configured.filter(|path| named.is_none() && path.exists());
+    let Some(path) = named.or(configured) else { return Ok(KeptOutside::default()) };
+    let kept = kept_outside(&read(path)?);
+    kept.map_err(|problem| CliError::new(format!("{}: {problem}", path.display())))
 }
 
 /// The keys of the database, and whether the key that sealed them is at hand.
@@ -117,7 +130,7 @@ fn tell(report: &ChainReport, outside: &KeptOutside, is_vouched: bool) {
             printable(&fault.problem)
         ));
     }
-    if !report.is_whole() {
+    if !report.is_whole() || report.chains.is_empty() {
         return;
     }
     let mut lines = vec![format!(
@@ -147,9 +160,16 @@ fn tell(report: &ChainReport, outside: &KeptOutside, is_vouched: bool) {
             cut.writer_id, cut.seq, cut.hash, cut.checkpoint
         ));
     }
-    if report.compared > 0 {
-        lines.push(format!("kept outside: {} compared, the same", count(report.compared, "checkpoint")));
-    } else if report.checkpoints > 0 {
+    if let Some(newest) = outside.checkpoints.keys().next_back() {
+        let behind = report.newest_checkpoint.as_ref().is_none_or(|known| known.number > *newest);
+        let later = if behind {
+            "; whether events that came later were removed together with their checkpoints, a newer copy alone would show"
+        } else {
+            ""
+        };
+        let compared = count(report.compared, "checkpoint");
+        lines.push(format!("kept outside: {compared} compared, the same; the newest is number {newest}{later}"));
+    } else {
         lines.push(
             "not compared: checkpoints kept outside (--checkpoints FILE), by which alone it shows that the newest events \
              were removed together with their checkpoints"
@@ -167,7 +187,7 @@ fn tell(report: &ChainReport, outside: &KeptOutside, is_vouched: bool) {
 }
 
 fn verdict(report: &ChainReport, is_pinned: bool) -> Result<(), CliError> {
-    if report.chains.is_empty() && !report.is_whole() {
+    if report.is_unread {
         let rows =
             count(u64::try_from(report.faults.len() + report.checkpoint_faults.len()).unwrap_or(u64::MAX), "row");
         return Err(CliError::new(format!("broken: {rows} that cannot be read; nothing else was looked at")));
@@ -176,13 +196,18 @@ fn verdict(report: &ChainReport, is_pinned: bool) -> Result<(), CliError> {
         let chains = count(u64::try_from(report.chains.len()).unwrap_or(u64::MAX), "chain");
         let mut broken = Vec::new();
         if !report.faults.is_empty() {
-            broken.push(format!("{} of {chains}", report.faults.len()));
+            let of_chains = format!("{} of {chains}", report.faults.len());
+            broken.push(if report.chains.is_empty() { "there is no chain of events".to_owned() } else { of_chains });
         }
         if !report.checkpoint_faults.is_empty() {
             let of = count(report.checkpoints, "checkpoint");
-            broken.push(format!("{} faults in {of}", report.checkpoint_faults.len()));
+            let faults = u64::try_from(report.checkpoint_faults.len()).unwrap_or(u64::MAX);
+            broken.push(format!("{} in {of}", count(faults, "fault")));
         }
         return Err(CliError::new(format!("broken: {}", broken.join(", "))));
+    }
+    if report.chains.is_empty() {
+        return Err(CliError::new("there is no event in this database: nothing can be said of it"));
     }
     if is_pinned && !report.unvouched_keys.is_empty() {
         let kids = report.unvouched_keys.join(", ");
