@@ -712,6 +712,7 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
         let jti = claims(&hop)["jti"].as_str().unwrap().to_owned();
         let who = said(&command(&world, &["who", &jti]));
         assert!(who.contains("s-1 at the identity provider corp"), "{who}");
+        assert!(who.contains(", given by an administrator ") && !who.contains("Ended early"), "{who}");
         for token in [&token, &hop, &bob] {
             assert_eq!(listed.status(token).await, VALID, "a preview ends nothing");
         }
@@ -719,6 +720,9 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
         let ended: Value =
             serde_json::from_str(&said(&command(&world, &["--json", "revoke", "--user", "corp|alice"]))).unwrap();
         assert_eq!((ended["consents"].as_i64(), ended["tokens"].as_i64()), (Some(2), Some(2)));
+        let who = said(&command(&world, &["who", &claims(&token)["jti"].as_str().unwrap().to_owned()]));
+        assert!(who.contains("Ended early   all tokens of user corp|alice were revoked"), "{who}");
+        assert!(who.contains("; taken back or replaced "), "{who}");
         for (target, counts) in [
             (["--user", "corp|alice"], "0 live tokens"),
             (["--client", "assistant"], "1 live token"),
