@@ -89,7 +89,7 @@ async fn add(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.require(&SCOPES)?;
     let Ok(Json(Note { note })) = note else { return Err(Problem::Note) };
-    // A text of PostgreSQL holds no NUL.
+    // PostgreSQL has no U+0000 in a text.
     if !(1..=1000).contains(&note.chars().count()) || note.contains('\0') {
         return Err(Problem::Note);
     }
@@ -155,7 +155,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, error) = match self {
             Self::Refused(refused) => return refused.into_response(),
-            Self::Note => (StatusCode::BAD_REQUEST, "note: 1 to 1000 characters are needed, none of them NUL"),
+            Self::Note => (StatusCode::BAD_REQUEST, "note: 1 to 1000 characters are needed, and U+0000 is none"),
             Self::Database(error) => {
                 eprintln!("{error}");
                 (StatusCode::INTERNAL_SERVER_ERROR, "server_error")

@@ -41,8 +41,9 @@ api.get('/records', allow('records.read'), async (_request, response: Known) => 
 api.post('/records', allow('records.read', 'records.write'), express.json(), async (request, response: Known) => {
   const { caller } = response.locals;
   const note: unknown = request.body?.note;
-  if (typeof note !== 'string' || note.length < 1 || note.length > 1000) {
-    response.status(400).json({ error: 'note: 1 to 1000 characters are needed' });
+  // PostgreSQL has no U+0000 in a text.
+  if (typeof note !== 'string' || note.length < 1 || note.length > 1000 || note.includes('\0')) {
+    response.status(400).json({ error: 'note: 1 to 1000 characters are needed, and U+0000 is none' });
     return;
   }
   const add = 'INSERT INTO health_record (note) VALUES ($1) RETURNING id, note, written_by';

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import uvicorn
 from caller import Caller, Callers, InvalidToken, KeysUnavailable
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from fastapi.security import SecurityScopes
 from pydantic import BaseModel, Field
 from records import Records
@@ -56,7 +58,7 @@ def allowed(request: Request, needed: SecurityScopes) -> Caller:
 
 
 class Note(BaseModel):
-    note: Annotated[str, Field(min_length=1, max_length=1000)]
+    note: Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]  # PostgreSQL has no U+0000 in a text
 
 
 api = APIRouter(prefix=AT.path)
@@ -89,6 +91,11 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(title="Health records", lifespan=lifespan)
 app.include_router(api)
+
+
+@app.exception_handler(RequestValidationError)
+def not_a_note(_request: Request, _error: RequestValidationError) -> JSONResponse:
+    return JSONResponse({"detail": "note: 1 to 1000 characters are needed, and U+0000 is none"}, 400)
 
 
 @app.get(METADATA_PATH, include_in_schema=False)

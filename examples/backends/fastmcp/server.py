@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from caller import Caller, DelegationVerifier, current_caller
 from fastmcp import FastMCP
+from fastmcp.exceptions import ToolError
 from fastmcp.server.auth import RemoteAuthProvider, require_scopes
 from pydantic import Field
 from records import Records
@@ -62,6 +63,8 @@ async def list_records() -> dict[str, Any]:
 async def add_record(note: Annotated[str, Field(min_length=1, max_length=1000)]) -> dict[str, Any]:
     """Adds a record."""
     caller = current_caller("add_record")
+    if "\0" in note:  # PostgreSQL has none in a text
+        raise ToolError("note: 1 to 1000 characters are needed, and U+0000 is none")
     add = "INSERT INTO health_record (note) VALUES (%s) RETURNING id, note, written_by"
     async with records.of(caller) as transaction:
         return shown(caller, await transaction.rows(add, [note]))

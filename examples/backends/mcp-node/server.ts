@@ -62,7 +62,11 @@ function tools() {
     return shown(caller, await records.as(caller, (query) => query(list)));
   });
 
-  const inputSchema = z.object({ note: z.string().min(1).max(1000) });
+  // PostgreSQL has no U+0000 in a text.
+  const note = z.string().min(1).max(1000).refine((text) => !text.includes('\0'), {
+    error: 'note: 1 to 1000 characters are needed, and U+0000 is none',
+  });
+  const inputSchema = z.object({ note });
   server.registerTool('add_record', { description: 'Adds a record', inputSchema }, async ({ note }, { http }) => {
     const caller = known(http?.authInfo, 'add_record');
     const add = 'INSERT INTO health_record (note) VALUES ($1) RETURNING id, note, written_by';

@@ -305,6 +305,16 @@ function backendTests(world, name) {
     }
   });
 
+  test('says what is wrong with a note that PostgreSQL would not take', async () => {
+    const { status, answer, shown, trouble } = await backend.add(tokens.alice, 'Alice: \0');
+    assert.equal(shown, undefined);
+    assert.equal(status, isMcp ? 200 : 400);
+    const said = 'note: 1 to 1000 characters are needed, and U+0000 is none';
+    if (name === 'mcp-node') assert.ok(trouble.includes(said), trouble);
+    else if (isMcp) assert.equal(trouble, said);
+    else assert.deepEqual(JSON.parse(answer), { [name === 'fastapi' ? 'detail' : 'error']: said });
+  });
+
   test(`keeps two users apart in ${CALLS.toLocaleString('en')} interleaved calls`, { timeout: 120_000 }, async () => {
     const bad = Object.values(await badTokens());
     const found = { rows: 0, refused: 0, added: 0, crossings: [] };
