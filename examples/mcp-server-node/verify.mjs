@@ -28,17 +28,36 @@ export function bearerVerifier({ issuer, jwksUri, audience, now = () => new Date
  * The claims of a good token. A bad one is an `invalid_token`; keys that can't be fetched are the server's own trouble.
  */
 export function jwtVerifier({ issuer, jwksUri, audience, now = () => new Date() }) {
-  const keys = createRemoteJWKSet(new URL(jwksUri));
+  const keyOf = keysAt(jwksUri);
   return async (token) => {
     try {
       const requiredClaims = ['sub', 'act', 'exp'];
       const options = { issuer, audience, typ: 'at+jwt', requiredClaims, currentDate: now() };
-      return (await jwtVerify(token, keys, options)).payload;
+      return (await jwtVerify(token, keyOf, options)).payload;
     } catch (error) {
       if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout)) {
         throw new OAuthError(OAuthErrorCode.InvalidToken, 'The access token is not valid here, or no longer.');
       }
       throw error;
     }
+  };
+}
+
+/**
+ * Finds the key of a token. Asks for the keys again after 2 minutes, or after 30 seconds if the token names a new one. While
+ * the issuer can't be reached, the last keys do for a day.
+ */
+function keysAt(jwksUri) {
+  const keys = createRemoteJWKSet(new URL(jwksUri), { cacheMaxAge: 24 * 3600_000, cooldownDuration: Infinity });
+  let askedAt = -Infinity;
+  let asking;
+  return async (header, token) => {
+    const isKnown = keys.jwks()?.keys.some(({ kid }) => kid === header.kid);
+    if (Date.now() - askedAt >= (isKnown ? 120_000 : 30_000)) {
+      askedAt = Date.now();
+      asking = keys.reload().catch((error) => console.error(`no keys from the issuer: ${error.message}`));
+    }
+    await asking;
+    return keys(header, token);
   };
 }

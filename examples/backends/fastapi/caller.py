@@ -19,6 +19,10 @@ MAX_LIFETIME = 3600
 # Seconds that the issuer's clock may be ahead: that counts for iat and nbf. A token ends when it ends.
 LEEWAY = 30
 MAX_TOKEN_LENGTH = 8192
+# Seconds after which the keys are asked for again: one that the issuer withdrew counts no longer than 5 minutes.
+KEYS_AGAIN_AFTER = 120
+# Seconds that the last keys do while the issuer can't be reached.
+KEYS_KEPT = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +71,31 @@ class KeysUnavailable(Exception):
     """The issuer's keys can't be had: nobody can be verified, which is no fault of the caller."""
 
 
+class Keys(jwt.PyJWKClient):
+    """The issuer's keys. While it can't be reached, the last ones go on; a key that is not among them is none.
+
+    For an unknown kid PyJWKClient asks again, but not more than once in 30 seconds. It keeps nothing past `lifespan`.
+    """
+
+    _last: Any = None
+    _last_at = 0.0
+
+    def fetch_data(self) -> Any:
+        try:
+            self._last, self._last_at = super().fetch_data(), time.monotonic()
+        except (jwt.PyJWTError, OSError, ValueError) as error:
+            print(f"no keys from the issuer: {error}")
+            if self._last is None or time.monotonic() - self._last_at >= KEYS_KEPT:
+                raise KeysUnavailable("the keys could not be fetched") from error
+        return self._last
+
+
 class Callers:
     """Tells who sent a token. `algorithm` is the resource's `signing_algorithm` in the registry."""
 
     def __init__(self, *, issuer: str, audience: str, algorithm: str = "ES256") -> None:
         self._issuer, self._audience, self._algorithm = issuer, audience, algorithm
-        # Keeps the keys; asks again for an unknown kid, but not more than once in 30 seconds.
-        self._keys = jwt.PyJWKClient(f"{issuer}/.well-known/jwks.json", timeout=5)
+        self._keys = Keys(f"{issuer}/.well-known/jwks.json", lifespan=KEYS_AGAIN_AFTER, timeout=5)
 
     def caller_of(self, token: str) -> Caller:
         """Raises InvalidToken or KeysUnavailable. It may fetch keys, so call it where waiting is fine."""
@@ -93,7 +115,5 @@ class Callers:
             if not isinstance(typ, str) or typ.lower() not in ("at+jwt", "application/at+jwt"):
                 raise InvalidToken("not an access token")
             return Caller.of(verified["payload"])
-        except jwt.PyJWKClientConnectionError as error:
-            raise KeysUnavailable("the keys could not be fetched") from error
         except (jwt.PyJWTError, ValueError) as error:
             raise InvalidToken(str(error) or type(error).__name__) from error

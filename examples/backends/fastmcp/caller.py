@@ -10,6 +10,7 @@ from base64 import urlsafe_b64decode
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 from fastmcp.server.auth import AccessToken
 from fastmcp.server.auth.providers.jwt import JWTVerifier
 from fastmcp.server.dependencies import get_access_token
@@ -23,6 +24,10 @@ MAX_LIFETIME = 3600
 # Seconds that the issuer's clock may be ahead: that counts for iat and nbf. A token ends when it ends.
 LEEWAY = 30
 MAX_TOKEN_LENGTH = 8192
+# Seconds after which the keys are asked for again: one that the issuer withdrew counts no longer than 5 minutes.
+KEYS_AGAIN_AFTER = 120
+# Seconds that the last keys do while the issuer can't be reached.
+KEYS_KEPT = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,24 @@ class Caller:
 
 class DelegationVerifier(JWTVerifier):
     """FastMCP's verifier looks at signature, issuer, audience and end. This one also wants an access token (`typ`) with
-    which a client acts for a user."""
+    which a client acts for a user, and goes on with the last keys while the issuer can't be reached."""
+
+    def __init__(self, **expected: Any) -> None:
+        super().__init__(**expected)
+        # FastMCP has no setting for it, and would count a withdrawn key for an hour. For an unknown kid it asks again, but
+        # not more than once in 30 seconds.
+        self._cache_ttl = KEYS_AGAIN_AFTER
+        self._last: dict[str, Any] | None = None
+        self._last_at = 0.0
+
+    async def _fetch_jwks(self) -> dict[str, Any]:
+        try:
+            self._last, self._last_at = await super()._fetch_jwks(), time.monotonic()
+        except (httpx2.HTTPError, ValueError) as error:
+            print(f"no keys from the issuer: {error}")
+            if self._last is None or time.monotonic() - self._last_at >= KEYS_KEPT:
+                raise
+        return self._last
 
     async def verify_token(self, token: str) -> AccessToken | None:
         if len(token) > MAX_TOKEN_LENGTH or not COMPACT.fullmatch(token):

@@ -1,7 +1,7 @@
 // Who is calling, and for whom: from the access token alone, verified here with the keys that the issuer publishes.
 // Nothing else of a request says who its user is: no X-User-Id, no parameter, no cookie.
 
-import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload } from 'jose';
+import { createRemoteJWKSet, errors, jwtVerify, type JWTPayload, type JWTVerifyGetKey } from 'jose';
 
 /** What a good token says. It goes from the request to the query as an argument, and is kept nowhere else. */
 export interface Caller {
@@ -38,18 +38,26 @@ const CLOCK_TOLERANCE_SECONDS = 30;
 
 const MAX_TOKEN_LENGTH = 8192;
 
+/** Milliseconds after which the keys are asked for again: one that the issuer withdrew counts no longer than 5 minutes. */
+const KEYS_AGAIN_AFTER = 2 * 60_000;
+
+/** The same where a token names a key that is not among them. Anybody can send such a token. */
+const KEYS_AGAIN_FOR_NEW = 30_000;
+
+/** So long the last keys do while the issuer can't be reached. */
+const KEYS_KEPT = 24 * 3600_000;
+
 /** What jose says when the keys could not be had, or were none. */
 const KEY_TROUBLE = [errors.JOSEError, errors.JWKSTimeout, errors.JWKSInvalid].map(({ code }) => code);
 
 /** Makes the function that tells who sent a token. `algorithm` is the resource's `signing_algorithm` in the registry. */
 export function callers(expected: { issuer: string; audience: string; algorithm?: string }) {
   const { issuer, audience, algorithm = 'ES256' } = expected;
-  // Keeps the keys; asks again for an unknown kid, but not more than once in 30 seconds.
-  const keys = createRemoteJWKSet(new URL(`${issuer}/.well-known/jwks.json`));
+  const keyOf = keysOf(issuer);
 
   return async function callerOf(token: string): Promise<Caller> {
     if (token.length > MAX_TOKEN_LENGTH || !COMPACT.test(token)) throw new InvalidToken('no signed token');
-    const { payload, protectedHeader } = await jwtVerify(token, keys, {
+    const { payload, protectedHeader } = await jwtVerify(token, keyOf, {
       issuer,
       audience,
       algorithms: [algorithm],
@@ -64,6 +72,27 @@ export function callers(expected: { issuer: string; audience: string; algorithm?
     });
     if (typeof protectedHeader.kid !== 'string') throw new InvalidToken('it does not name its key');
     return callerIn(payload);
+  };
+}
+
+/** Finds the key of a token. While the issuer can't be reached, the last keys go on; one that is not among them is none. */
+function keysOf(issuer: string): JWTVerifyGetKey {
+  // Left to itself, jose asks after 10 minutes, and verifies nothing if it gets no answer. When to ask is said below.
+  const keys = createRemoteJWKSet(new URL(`${issuer}/.well-known/jwks.json`), {
+    cacheMaxAge: KEYS_KEPT,
+    cooldownDuration: Infinity,
+  });
+  let askedAt = -Infinity;
+  let asking: Promise<void> | undefined;
+
+  return async (header, token) => {
+    const isKnown = keys.jwks()?.keys.some(({ kid }) => kid === header.kid);
+    if (Date.now() - askedAt >= (isKnown ? KEYS_AGAIN_AFTER : KEYS_AGAIN_FOR_NEW)) {
+      askedAt = Date.now();
+      asking = keys.reload().catch((error: Error) => console.error(`no keys from the issuer: ${error.message}`));
+    }
+    await asking; // who comes meanwhile waits, too: the keys may be an hour old
+    return keys(header, token);
   };
 }
 

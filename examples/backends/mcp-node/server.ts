@@ -1,7 +1,7 @@
 // An MCP server for health records: the same rows as ../express, as tools. It knows two things of Procura: the issuer,
 // and its own URL (the audience, and what people type into their client).
 
-import { createMcpExpressApp, mcpAuthMetadataRouter, requireBearerAuth } from '@modelcontextprotocol/express';
+import { createMcpExpressApp, requireBearerAuth } from '@modelcontextprotocol/express';
 import { toNodeHandler } from '@modelcontextprotocol/node';
 import {
   createMcpHandler,
@@ -80,15 +80,20 @@ const shown = (caller: Caller, rows: { [column: string]: unknown }[]) => ({
   structuredContent: { for: caller.user, by: caller.agent, records: rows },
 });
 
-const discovery = await fetch(`${ISSUER}/.well-known/oauth-authorization-server`);
-const oauthMetadata = await discovery.json();
-if (oauthMetadata.issuer !== ISSUER) throw new Error(`${ISSUER} calls itself ${oauthMetadata.issuer}`);
-
 const app = createMcpExpressApp({ host: resource.hostname });
-const metadata = { oauthMetadata, resourceServerUrl: resource, resourceName: 'Health records' };
-app.use(mcpAuthMetadataRouter({ ...metadata, scopesSupported: [...SCOPES.add_record] }));
-
 const resourceMetadataUrl = getOAuthProtectedResourceMetadataUrl(resource);
+// By hand: mcpAuthMetadataRouter wants the metadata of the issuer, so this server could not start while that is away.
+app.get(new URL(resourceMetadataUrl).pathname, (_request, response) => {
+  response.set('Access-Control-Allow-Origin', '*'); // clients in a browser read it, too
+  response.json({
+    resource: url,
+    resource_name: 'Health records',
+    authorization_servers: [ISSUER],
+    scopes_supported: SCOPES.add_record,
+    bearer_methods_supported: ['header'],
+  });
+});
+
 const gate = (requiredScopes: readonly string[]) =>
   requireBearerAuth({ verifier, requiredScopes: [...requiredScopes], resourceMetadataUrl, expectedResource: resource });
 const gates = new Map(Object.entries(SCOPES).map(([tool, scopes]) => [tool, gate(scopes)]));

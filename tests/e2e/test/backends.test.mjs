@@ -368,6 +368,7 @@ function backendTests(world, name) {
   });
 
   test('goes on while Procura is stopped', async () => {
+    assert.equal((await backend.list(tokens.alice)).status, 200);
     await world.procura.stop();
     try {
       for (const user of USERS) assert.equal((await backend.list(tokens[user])).shown?.records.length, ROWS[user].length);

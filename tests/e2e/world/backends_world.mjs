@@ -113,7 +113,7 @@ const resource = ({ name, url }) => `
 id = "${name}"
 audience = "${url}"
 name = "Health records by ${name}"
-token_lifetime_seconds = 600
+token_lifetime_seconds = 3600
 [[resource.scope]]
 name = "records.read"
 description = "See your health records"

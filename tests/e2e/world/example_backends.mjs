@@ -58,7 +58,8 @@ export const BACKENDS = {
 export class ExampleBackend {
   #kind;
   #service;
-  #agent = new Agent({ keepAlive: true, maxSockets: 64 });
+  // An idle connection is closed here before a server does it, which might be just when it is used again.
+  #agent = new Agent({ keepAlive: true, maxSockets: 64, timeout: 2000 });
 
   constructor(name, url) {
     Object.assign(this, { name, url });
@@ -70,9 +71,11 @@ export class ExampleBackend {
     return `http://127.0.0.1:${await freePort()}${BACKENDS[name].path}`;
   }
 
-  async start({ issuer, databaseUrl }) {
+  /** `more` is added to its environment. */
+  async start({ issuer, databaseUrl, more = {} }) {
     const [program, ...args] = this.#kind.command;
-    const env = { ...process.env, ISSUER: issuer, URL: this.url, DATABASE_URL: databaseUrl, PYTHONDONTWRITEBYTECODE: '1' };
+    const own = { ISSUER: issuer, URL: this.url, DATABASE_URL: databaseUrl, PYTHONDONTWRITEBYTECODE: '1' };
+    const env = { ...process.env, ...own, ...more };
     this.#service = new Service(program, args, { cwd: FOLDER + this.name, env });
     await this.#service.ready(async () => (await this.list()).status === 401);
   }
