@@ -1,14 +1,14 @@
-// The code by which pages of the documentation verify tokens, each as a server of its own, in the place of one of the
-// backends of examples/: with the audience of that one, so its tokens are the ones to be let in.
+// The code by which pages of the documentation verify tokens (and examples/mcp-server-node), each as a server of its own,
+// in the place of one of the backends of examples/: with the audience of that one, so its tokens are to be let in.
 
-import { symlink, writeFile } from 'node:fs/promises';
+import { readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { blocks, fill } from './docs.mjs';
 import { freePort, Service } from './processes.mjs';
 import { PYTHON } from './python.mjs';
 
-const EXAMPLES = fileURLToPath(new URL('../../../examples/', import.meta.url));
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** What makes a server of `whoIsCalling`. */
 const NODE_SERVER = (port) => `
@@ -65,6 +65,16 @@ const PAGES = [
       'port=8800': `port=${port}`,
     }),
   },
+  {
+    page: 'examples/mcp-server-node/verify.mjs',
+    language: 'js',
+    inPlaceOf: 'express',
+    server: (port, issuer, audience) => `
+const expected = { issuer: '${issuer}', jwksUri: '${issuer}/.well-known/jwks.json', audience: '${audience}' };
+const verify = jwtVerifier(expected);
+const whoIsCalling = (authorization = '') => verify(authorization.replace('Bearer ', ''));
+${NODE_SERVER(port)}`,
+  },
 ];
 
 export class DocumentedVerifier {
@@ -84,11 +94,12 @@ export class DocumentedVerifier {
   async start({ folder, issuer, audience, more }) {
     const { page, language, replacements, server } = this.#kind;
     const port = await freePort();
-    const [code] = await blocks(page, language);
-    const text = fill(code, { 'https://auth.example.com': issuer, ...replacements(audience, port) });
+    const text = replacements
+      ? fill((await blocks(page, language))[0], { 'https://auth.example.com': issuer, ...replacements(audience, port) })
+      : await readFile(join(ROOT, page), 'utf8');
     const file = join(folder, `${this.inPlaceOf}-${port}.${language === 'js' ? 'mjs' : 'py'}`);
-    await writeFile(file, text + (server?.(port) ?? ''));
-    const modules = join(EXAMPLES, 'backends/mcp-node/node_modules');
+    await writeFile(file, text + (server?.(port, issuer, audience) ?? ''));
+    const modules = join(ROOT, 'examples/backends/mcp-node/node_modules');
     await symlink(modules, join(folder, 'node_modules')).catch((error) => {
       if (error.code !== 'EEXIST') throw error;
     });
