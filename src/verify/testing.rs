@@ -42,6 +42,9 @@ const NOW: i64 = 1_800_000_000;
 
 const ISSUER: &str = "https://auth.test";
 
+/// A place in its status list that says so from the start, behind all that a test will give.
+const REVOKED: usize = 1023;
+
 /// How often its status list is to be fetched, in seconds.
 const TTL_SECONDS: i64 = 15;
 
@@ -189,6 +192,12 @@ impl TestIssuer {
             ("an ID token", token().header("typ", json!("JWT")).sign()),
             ("nobody acts, though it is for a user", token().claim("client_id", json!("x")).without("act").sign()),
             ("bound to a key", token().claim("cnf", json!({"jkt": "x"})).sign()),
+            ("from the future", token().claim("iat", json!(now + 120)).claim("exp", json!(now + 300)).sign()),
+            ("not valid yet", token().claim("nbf", json!(now + 120)).sign()),
+            ("lives for a day", token().claim("exp", json!(now + 86_400)).sign()),
+            ("its actor has no name", token().claim("act", json!({"iss": ISSUER})).sign()),
+            ("without an id", token().without("jti").sign()),
+            ("revoked", token().with_status(REVOKED).sign()),
         ]
     }
 
@@ -242,6 +251,9 @@ impl TestIssuer {
         let now = self.shared.clock.now();
         let mut statuses = lock(&self.shared.statuses).clone();
         statuses.resize(statuses.len().max(256), 0);
+        if let Some(byte) = statuses.get_mut(REVOKED / 4) {
+            *byte |= 1 << (REVOKED % 4 * 2);
+        }
         let lst = URL_SAFE_NO_PAD.encode(miniz_oxide::deflate::compress_to_vec_zlib(&statuses, 6));
         let claims = json!({
             "iss": ISSUER, "sub": Self::status_uri(), "iat": now, "exp": now.saturating_add(3600), "ttl": TTL_SECONDS,

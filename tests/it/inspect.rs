@@ -133,6 +133,13 @@ async fn the_page_is_for_operators_alone() {
     let request = Request::get("/inspect").header(header::HOST, "procura.internal:8421");
     let page = admin(&inside, request.body(Body::empty()).unwrap()).await;
     assert_eq!(page.status, 200, "where operators reach it by a name, any name will do");
+    for (origin, status) in
+        [("http://procura.internal:8421", 200), ("null", 200), ("https://evil.example", 403), ("http://procura.internal", 403)]
+    {
+        let request = Request::get("/inspect").header(header::HOST, "procura.internal:8421").header(header::ORIGIN, origin);
+        let page = admin(&inside, request.body(Body::empty()).unwrap()).await;
+        assert_eq!(page.status, status, "{origin}: browsers say no more to an http address of a network");
+    }
 }
 
 #[tokio::test]

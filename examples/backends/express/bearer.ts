@@ -30,7 +30,9 @@ export function bearer(callerOf: (token: string) => Promise<Caller>, resourceMet
       }
       const allowed = needed.every((scope) => caller.scopes.includes(scope));
       const { method, path } = request;
-      console.log(JSON.stringify({ method, path, allowed, jti: caller.tokenId, sub: caller.user, act: caller.agent }));
+      const { grant_id, txn } = caller.claims;
+      const who = { jti: caller.tokenId, sub: caller.user, act: caller.agent, grant_id, txn };
+      console.log(JSON.stringify({ method, path, allowed, ...who }));
       if (!allowed) return challenge(403, 'insufficient_scope');
       response.locals['caller'] = caller;
       next();

@@ -51,7 +51,8 @@ def allowed(request: Request, needed: SecurityScopes) -> Caller:
         raise refusal(needed, 401, "invalid_token") from None
     may = caller.scopes.issuperset(needed.scopes)
     access = {"method": request.method, "path": request.url.path, "allowed": may}
-    print(json.dumps({**access, "jti": caller.token_id, "sub": caller.user, "act": caller.agent}))
+    who = {"jti": caller.token_id, "sub": caller.user, "act": caller.agent}
+    print(json.dumps({**access, **who, "grant_id": caller.claims.get("grant_id"), "txn": caller.claims.get("txn")}))
     if not may:
         raise refusal(needed, 403, "insufficient_scope")
     return caller

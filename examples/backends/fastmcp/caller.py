@@ -120,5 +120,6 @@ def current_caller(tool: str) -> Caller:
     if access is None:
         raise PermissionError("nobody is signed in")
     caller = Caller.of(access.claims)
-    print(json.dumps({"tool": tool, "jti": caller.token_id, "sub": caller.user, "act": caller.agent}))
+    who = {"jti": caller.token_id, "sub": caller.user, "act": caller.agent}
+    print(json.dumps({"tool": tool, **who, "grant_id": access.claims.get("grant_id"), "txn": access.claims.get("txn")}))
     return caller

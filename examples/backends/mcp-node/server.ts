@@ -48,7 +48,8 @@ const verifier: OAuthTokenVerifier = {
 function known(auth: AuthInfo | undefined, tool: keyof typeof SCOPES): Caller {
   const caller = auth?.extra?.['caller'] as Caller | undefined;
   if (!caller || !SCOPES[tool].every((scope) => caller.scopes.includes(scope))) throw new Error('not allowed');
-  console.log(JSON.stringify({ tool, jti: caller.tokenId, sub: caller.user, act: caller.agent }));
+  const { grant_id, txn } = caller.claims;
+  console.log(JSON.stringify({ tool, jti: caller.tokenId, sub: caller.user, act: caller.agent, grant_id, txn }));
   return caller;
 }
 
