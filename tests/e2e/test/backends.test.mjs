@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { decodeJwt } from 'jose';
 import { BackendsWorld } from '../world/backends_world.mjs';
 import { blocks } from '../world/docs.mjs';
-import { BACKENDS, FOLDER } from '../world/example_backends.mjs';
+import { BACKENDS, ExampleBackend, FOLDER } from '../world/example_backends.mjs';
 import { psql } from '../world/postgres.mjs';
 import { PYTHON } from '../world/python.mjs';
 import { eventually, run } from '../world/processes.mjs';
@@ -259,6 +259,13 @@ function backendTests(world, name) {
       assert.deepEqual([shown.for, shown.by], [`corp|${user}`, 'agent']);
       assert.deepEqual(shown.records.map(({ note }) => note), ROWS[user]);
     }
+  });
+
+  test('does not start as a role to whom no policy applies', async () => {
+    const free = new ExampleBackend(name, await ExampleBackend.address(name));
+    const started = free.start({ issuer: world.procura.issuer, databaseUrl: world.database });
+    await assert.rejects(started, /ended before it was ready:[^]*bypasses row-level security/);
+    await free.stop();
   });
 
   test('tells who has no token where to get one, and for what', async () => {
