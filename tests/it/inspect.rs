@@ -100,6 +100,30 @@ async fn the_page_tells_a_token_by_the_names_of_the_registry() {
 }
 
 #[tokio::test]
+async fn what_a_token_says_and_what_comes_of_it_are_told_apart() {
+    let world = World::new(Kind::Sqlite).await;
+    let token = world.records_token().await;
+    let elsewhere = told(&world, &token, Some("models")).await;
+    assert!(
+        elsewhere.summary.ends_with(" left. But a verifier would refuse this token: aud."),
+        "{}",
+        elsewhere.summary
+    );
+    world.server.change(&[Change::SuspendUser("corp|alice".parse().unwrap())]).await;
+    let suspended = told(&world, &token, Some("records")).await.summary;
+    assert!(
+        suspended
+            .ends_with(" left. But this token counts no more: a backend that does not ask takes it until it ends.")
+    );
+    // A client that speaks for itself is let in where that was said, and nowhere else.
+    let own = told(&world, &world.own_token("worker", &[("audience", "records")]).await, Some("records")).await;
+    assert_eq!(own.verdict(), "a verifier would accept this token if it lets clients speak for themselves");
+    assert_eq!(check(&own, "act").outcome, Outcome::NotChecked);
+    assert!(check(&own, "act").fix.as_ref().unwrap().starts_with("It is a client's own."));
+    assert!(own.failed().is_empty());
+}
+
+#[tokio::test]
 async fn the_page_is_for_operators_alone() {
     let world = World::new(Kind::Sqlite).await;
     let token = world.records_token().await;
@@ -133,10 +157,14 @@ async fn the_page_is_for_operators_alone() {
     let request = Request::get("/inspect").header(header::HOST, "procura.internal:8421");
     let page = admin(&inside, request.body(Body::empty()).unwrap()).await;
     assert_eq!(page.status, 200, "where operators reach it by a name, any name will do");
-    for (origin, status) in
-        [("http://procura.internal:8421", 200), ("null", 200), ("https://evil.example", 403), ("http://procura.internal", 403)]
-    {
-        let request = Request::get("/inspect").header(header::HOST, "procura.internal:8421").header(header::ORIGIN, origin);
+    for (origin, status) in [
+        ("http://procura.internal:8421", 200),
+        ("null", 200),
+        ("https://evil.example", 403),
+        ("http://procura.internal", 403),
+    ] {
+        let request =
+            Request::get("/inspect").header(header::HOST, "procura.internal:8421").header(header::ORIGIN, origin);
         let page = admin(&inside, request.body(Body::empty()).unwrap()).await;
         assert_eq!(page.status, status, "{origin}: browsers say no more to an http address of a network");
     }

@@ -568,6 +568,17 @@ world_test! {
         assert_eq!(listed.introspect("records-backend", &token).await, json!({"active": false}));
     }
 
+    async fn a_token_that_has_ended_in_its_list_alone_is_not_exchanged(world: World) {
+        let listed = Listed::new(&world).await;
+        let (one, other) = (world.records_token().await, world.records_token().await);
+        listed.revoke("assistant", &one).await;
+        listed.wait();
+        assert_eq!(listed.status(&other).await, INVALID, "they share an entry");
+        world.assert_refused(&listed.hop("records-backend", &other, MODELS).await, ReasonCode::SubjectRevoked).await;
+        let next = world.records_token().await;
+        assert_eq!(listed.hop("records-backend", &next, MODELS).await.status, 200);
+    }
+
     async fn the_first_token_of_a_list_counts_though_somebody_asked_for_the_list_before(world: World) {
         let listed = Listed::new(&world).await;
         assert_eq!(listed.server().get("/status/0").await.status, 404);
