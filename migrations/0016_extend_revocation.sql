@@ -14,3 +14,9 @@ CREATE UNIQUE INDEX revocation_thing ON revocation (kind, value);
 ALTER TABLE revocation ADD COLUMN version BIGINT NOT NULL DEFAULT 0;
 
 CREATE INDEX revocation_version ON revocation (version);
+
+-- Since when a token rests on a thing: what it inherits, it rests on for as long as the token does that it came of.
+ALTER TABLE status_support ADD COLUMN made_at BIGINT NOT NULL DEFAULT 0;
+
+UPDATE status_support SET made_at = COALESCE(
+    (SELECT status_entry.made_at FROM status_entry WHERE status_entry.idx = status_support.idx), 0);

@@ -64,6 +64,11 @@ impl StatusEntries {
         self.revocations.read().unwrap_or_else(PoisonError::into_inner).ended(supports, made_at)
     }
 
+    /// True if nothing ended lately.
+    pub fn knows_of_no_end(&self) -> bool {
+        self.revocations.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Reads what was revoked since it was read last, if anything can have been.
     pub(super) async fn is_at(&self, version: i64, store: &Store, now: i64) -> Result<(), StoreError> {
         let known = self.version.load(Ordering::SeqCst);

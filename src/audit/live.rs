@@ -2,9 +2,10 @@
 
 use crate::domain::change::RevocationTarget;
 use crate::domain::consent::Consent;
+use crate::domain::decision::carries_on;
 use crate::domain::event::AuditEvent;
-use crate::domain::names::{IdpId, ResourceId};
-use crate::domain::resource::Resource;
+use crate::domain::names::{ClientId, IdpId, ResourceId, UserId};
+use crate::domain::registry::Registry;
 use crate::domain::token_status::{Revocations, Support, branches, sign_in_supports};
 use crate::store::{EventFilter, Store, StoreError};
 use std::collections::{HashMap, HashSet};
@@ -18,15 +19,17 @@ const MOST: i64 = 100_000;
 #[derive(Debug)]
 pub struct LiveTokens {
     events: Vec<AuditEvent>,
-    /// Which clients each backend has.
-    clients: HashMap<ResourceId, HashSet<String>>,
+    registry: Registry,
+    /// Consents that were replaced and on which tokens rest that go on, each with all that there are of its user.
+    replaced: Vec<Replaced>,
+    now: i64,
     /// False if there were too many to look at all of them: counts are then at least so high.
     pub is_complete: bool,
 }
 
 impl LiveTokens {
-    /// Those that live at `now_ms`, Unix milliseconds. `resources`: the backends there are.
-    pub async fn at(store: &Store, resources: &[Resource], now_ms: i64) -> Result<Self, StoreError> {
+    /// Those that live at `now_ms`, Unix milliseconds.
+    pub async fn at(store: &Store, registry: Registry, now_ms: i64) -> Result<Self, StoreError> {
         let since_ms = now_ms.saturating_sub(LONGEST_LIFE_MS);
         let filter = EventFilter {
             since_ms: Some(since_ms),
@@ -40,16 +43,33 @@ impl LiveTokens {
         events.retain(|event| event.jti.is_some() && event.expires_at.is_some_and(|ends| ends > now));
 
         let endings = Endings::since(store, since_ms.div_euclid(1000), now).await?;
-        let taken_back = store.consents_revoked_since(since_ms.div_euclid(1000)).await?;
+        let revoked = store.consents_revoked_since(since_ms.div_euclid(1000)).await?;
+        let mut judged: HashMap<(UserId, String), bool> = HashMap::new();
+        let mut replaced = Vec::new();
+        for event in &events {
+            let Some(key) = event.user().zip(event.grant_id.clone()).filter(|(_, id)| revoked.contains(id)) else {
+                continue;
+            };
+            if judged.contains_key(&key) {
+                continue;
+            }
+            let (user, id) = key.clone();
+            let consents = store.consents_of(&user).await?;
+            let goes_on = carries_on(&registry, &consents, &user, &id, now);
+            judged.insert(key, goes_on);
+            replaced.extend(goes_on.then_some(Replaced { user, id, consents }));
+        }
         let has_ended = |event: &AuditEvent| {
-            endings.of(event).is_some() || event.grant_id.as_ref().is_some_and(|consent| taken_back.contains(consent))
+            let is_taken_back = || {
+                let key = event.user().zip(event.grant_id.clone());
+                key.is_some_and(|key| judged.get(&key).is_some_and(|goes_on| !goes_on))
+            };
+            endings.of(event).is_some() || is_taken_back()
         };
         let (ended, mut events): (Vec<_>, Vec<_>) = events.into_iter().partition(has_ended);
         let came_of_ended = Roots::of(ended.iter());
         events.retain(|event| !came_of_ended.have_later(event));
-        let names = |resource: &Resource| resource.clients.iter().map(|client| client.as_str().to_owned()).collect();
-        let clients = resources.iter().map(|resource| (resource.id.clone(), names(resource))).collect();
-        Ok(Self { events, clients, is_complete })
+        Ok(Self { events, registry, replaced, now, is_complete })
     }
 
     /// How many end with a target.
@@ -64,14 +84,29 @@ impl LiveTokens {
         }
     }
 
-    /// Those for the backend, and those that came of one for it: a client of it acted, and not as the first.
+    /// Those for the backend, and those that came of one for it. Where no status list tells what a token came of, servers go
+    /// by its actors: a client of the backend acted, and not as the first.
     fn of_resource(&self, id: &ResourceId) -> usize {
-        let clients = self.clients.get(id);
-        let exchanged = |event: &AuditEvent| {
+        let is_for_it = |event: &&AuditEvent| event.resource.as_ref() == Some(id);
+        let mut ended: HashSet<&str> =
+            self.events.iter().filter(is_for_it).filter_map(|event| event.jti.as_deref()).collect();
+        loop {
+            let came_of = |event: &&AuditEvent| event.subject_jti.as_deref().is_some_and(|jti| ended.contains(jti));
+            let next: Vec<&str> = self.events.iter().filter(came_of).filter_map(|event| event.jti.as_deref()).collect();
+            let before = ended.len();
+            ended.extend(next);
+            if ended.len() == before {
+                break;
+            }
+        }
+        let resource = self.registry.resource(id);
+        let by_actors = |event: &AuditEvent| {
+            let own = event.resource.as_ref().and_then(|id| self.registry.resource(id));
             let later = event.actors.split_last().map_or(&[][..], |(_, later)| later);
-            clients.is_some_and(|clients| later.iter().any(|actor| clients.contains(actor)))
+            let acted = |client: &ClientId| later.iter().any(|actor| actor == client.as_str());
+            own.is_some_and(|own| !own.status_list) && resource.is_some_and(|it| it.clients.iter().any(acted))
         };
-        self.count(|event| event.resource.as_ref() == Some(id) || exchanged(event))
+        self.count(|event| event.jti.as_deref().is_some_and(|jti| ended.contains(jti)) || by_actors(event))
     }
 
     /// Those of the session, of sign-ins here that came of it, and those of later hops.
@@ -81,16 +116,44 @@ impl LiveTokens {
         self.count(|event| event.sid.as_deref().is_some_and(|sid| sids.contains(sid)))
     }
 
-    /// How many rest on a consent, and how many came of those at later hops.
+    /// How many rest on a consent, or on one that it replaced, and how many came of those at later hops.
     pub fn of_consent(&self, consent: &Consent) -> (usize, usize) {
-        let rests = |event: &&AuditEvent| event.grant_id.as_ref() == Some(&consent.id);
+        let ends: HashSet<(&UserId, &str)> = self
+            .replaced
+            .iter()
+            .filter(|replaced| !replaced.goes_on_without(consent, &self.registry, self.now))
+            .map(|replaced| (&replaced.user, replaced.id.as_str()))
+            .collect();
+        let rests = |event: &&AuditEvent| {
+            let Some(id) = &event.grant_id else { return false };
+            *id == consent.id || event.user().is_some_and(|user| ends.contains(&(&user, id.as_str())))
+        };
         let roots = Roots::of(self.events.iter().filter(rests));
-        let came_of = |event: &AuditEvent| event.grant_id.as_ref() != Some(&consent.id) && roots.have_later(event);
+        let came_of = |event: &AuditEvent| !rests(&event) && roots.have_later(event);
         (self.events.iter().filter(rests).count(), self.count(came_of))
     }
 
     fn count(&self, is_one: impl Fn(&AuditEvent) -> bool) -> usize {
         self.events.iter().filter(|event| is_one(event)).count()
+    }
+}
+
+/// A consent that another replaced, with every consent of its user.
+#[derive(Debug)]
+struct Replaced {
+    user: UserId,
+    id: String,
+    consents: Vec<Consent>,
+}
+
+impl Replaced {
+    /// True if what rests on it would go on, were this consent taken back.
+    fn goes_on_without(&self, taken_back: &Consent, registry: &Registry, now: i64) -> bool {
+        let mut consents = self.consents.clone();
+        for consent in consents.iter_mut().filter(|consent| consent.id == taken_back.id) {
+            consent.revoked_at = Some(now);
+        }
+        carries_on(registry, &consents, &self.user, &self.id, now)
     }
 }
 

@@ -104,7 +104,7 @@ async fn revoke(session: &Session, one: Revoke) -> Result<(), CliError> {
     }
     let (client, resource) = (consent.client.as_str(), consent.resource.as_str());
     let families = session.store.families_on_consent(client, resource, user_of(&consent), session.clock.now()).await?;
-    let live = LiveTokens::at(&session.store, &session.current.resources, session.clock.now_ms()).await?;
+    let live = LiveTokens::at(&session.store, session.registry(), session.clock.now_ms()).await?;
     let (tokens, later) = live.of_consent(&consent);
     let change = [Change::RevokeConsent(one.id)];
     let consents = [consent];

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::change::Change;
 use crate::domain::consent::Consent;
+use crate::domain::registry::Registry;
 use crate::mistake;
 use crate::registry_file::{RegistryFile, Server, Source, commit, consents_for_everyone, describe, parse};
 use crate::store::{Store, StoredRegistry, Versions};
@@ -47,6 +48,18 @@ pub(super) async fn with_registry(
 }
 
 impl Session {
+    /// What is declared, to look things up in.
+    pub(super) fn registry(&self) -> Registry {
+        let StoredRegistry { identity_providers, resources, clients, policies, suspended_users, .. } = &self.current;
+        Registry::new(
+            identity_providers.clone(),
+            resources.clone(),
+            clients.clone(),
+            policies.clone(),
+            suspended_users.clone(),
+        )
+    }
+
     /// Carries out changes with their audit event, and tells them.
     pub(super) async fn change(&self, changes: &[Change], consents: &[Consent]) -> Result<(), CliError> {
         let lines = self.change_quietly(changes, consents).await?;

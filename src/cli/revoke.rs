@@ -39,7 +39,7 @@ pub async fn run(context: &Context, args: Args) -> Result<(), CliError> {
         let (keeps, preview) = (args.keep_consents, args.preview);
         let target = target(session, args).await?;
         let held = session.store.held_by(&target, session.clock.now()).await?;
-        let live = LiveTokens::at(&session.store, &session.current.resources, session.clock.now_ms()).await?;
+        let live = LiveTokens::at(&session.store, session.registry(), session.clock.now_ms()).await?;
         if !preview {
             let change = Change::RevokeAll { target: target.clone(), consents: !keeps };
             session.change_quietly(&[change], &[]).await?;

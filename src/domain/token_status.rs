@@ -57,6 +57,8 @@ pub enum Support {
     Consent(String),
     /// What came of a sign-in here.
     Family(String),
+    /// The provider that vouched for the user.
+    Provider(IdpId),
     /// A session at a provider, by the id that tokens have of it: see [`session_id`].
     Session(String),
     /// The user at a provider: all of their sessions there.
@@ -78,6 +80,7 @@ impl Support {
             Self::Resource(_) => "resource",
             Self::Consent(_) => "consent",
             Self::Family(_) => "family",
+            Self::Provider(_) => "provider",
             Self::Session(..) => "session",
             Self::Login(..) => "login",
             Self::UnnamedSession(..) => "unnamed_session",
@@ -93,6 +96,7 @@ impl Support {
             Self::Client(id) => id.as_str().into(),
             Self::Resource(id) => id.as_str().into(),
             Self::Consent(id) | Self::Family(id) | Self::Session(id) => id.as_str().into(),
+            Self::Provider(id) => id.as_str().into(),
             Self::Login(idp, text) | Self::UnnamedSession(idp, text) => digest(&[idp.as_str(), text]).into(),
             Self::Branch(txn, actors) => {
                 let parts: Vec<&str> = std::iter::once(txn).chain(actors).map(String::as_str).collect();
@@ -109,6 +113,7 @@ impl Support {
             Self::User(id) => format!("all tokens of user {id} were revoked"),
             Self::Client(id) => format!("all tokens of client {id} were revoked"),
             Self::Resource(id) => format!("all tokens for backend {id} were revoked"),
+            Self::Provider(id) => format!("identity provider {id} was removed"),
             Self::Session(_) | Self::Login(..) | Self::UnnamedSession(..) => {
                 "the session at the identity provider that it came of has ended".to_owned()
             }
@@ -128,6 +133,7 @@ impl Support {
             | Self::Resource(_)
             | Self::Consent(_)
             | Self::Family(_)
+            | Self::Provider(_)
             | Self::Branch(..) => now,
         }
     }
@@ -149,18 +155,24 @@ pub fn is_session_id(sid: &str) -> bool {
     sid.starts_with(SESSION_ID_STARTS)
 }
 
-/// What a user's token rests on for the sign-in that it came of, by its `sid`. `user`: the provider, and the `sub` there.
+/// What a user's token rests on for the sign-in that it came of, by its `sid`. `user`: the provider, and the `sub` there, as
+/// far as they are known.
 pub fn sign_in_supports(sid: Option<&str>, user: Option<(&IdpId, &str)>) -> Vec<Support> {
+    let mut supports: Vec<Support> = user.map(|(idp, _)| Support::Provider(idp.clone())).into_iter().collect();
     let login = user.map(|(idp, sub)| Support::Login(idp.clone(), sub.to_owned()));
     match sid {
-        Some(sid) if is_session_id(sid) => [Support::Session(sid.to_owned())].into_iter().chain(login).collect(),
+        Some(sid) if is_session_id(sid) => {
+            supports.push(Support::Session(sid.to_owned()));
+            supports.extend(login);
+        }
         // A grant family stands for the sign-in.
-        Some(family) => vec![Support::Family(family.to_owned())],
+        Some(family) => supports.push(Support::Family(family.to_owned())),
         None => {
-            let unnamed = user.map(|(idp, sub)| Support::UnnamedSession(idp.clone(), sub.to_owned()));
-            login.into_iter().chain(unnamed).collect()
+            supports.extend(login);
+            supports.extend(user.map(|(idp, sub)| Support::UnnamedSession(idp.clone(), sub.to_owned())));
         }
     }
+    supports
 }
 
 /// A token and every token that it came of, each as the root of its own branch. `actors`: the current one first.
@@ -190,7 +202,7 @@ pub struct StatusEntry {
     pub supports: Vec<Support>,
     /// The entry of the token that they came of, whose supports are theirs too.
     pub parent: Option<i64>,
-    /// When the first was asked for, Unix seconds; kept is that of the parent, if it is earlier.
+    /// When the first was asked for, Unix seconds.
     pub made_at: i64,
     /// When the last of them has ended, Unix seconds.
     pub ends_at: i64,
@@ -237,6 +249,11 @@ impl Revocations {
             let latest = self.0.entry((kind, value)).or_insert((until, forget_at));
             *latest = (until.max(latest.0), forget_at.max(latest.1));
         }
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Forgets what no living token can rest on.
@@ -315,10 +332,13 @@ mod tests {
         let login = Support::Login(idp.clone(), "alice".to_owned());
         let session = session_id(&idp, "s-1");
         assert!(is_session_id(&session) && session.len() == 36);
-        assert_eq!(sign_in_supports(Some("fam_1"), alice), [Support::Family("fam_1".to_owned())]);
-        assert_eq!(sign_in_supports(Some(&session), alice), [Support::Session(session.clone()), login.clone()]);
+        let (corp, by_session) = (Support::Provider(idp.clone()), Support::Session(session.clone()));
+        let family = Support::Family("fam_1".to_owned());
+        assert_eq!(sign_in_supports(Some("fam_1"), alice), [corp.clone(), family]);
+        assert_eq!(sign_in_supports(Some(&session), alice), [corp.clone(), by_session.clone(), login.clone()]);
+        assert_eq!(sign_in_supports(Some(&session), None), [by_session], "a session needs no provider to be known");
         let unnamed = Support::UnnamedSession(idp.clone(), "alice".to_owned());
-        assert_eq!(sign_in_supports(None, alice), [login, unnamed]);
+        assert_eq!(sign_in_supports(None, alice), [corp, login, unnamed]);
         assert_eq!(sign_in_supports(None, None), []);
     }
 

@@ -29,14 +29,15 @@ pub(super) struct Facts {
 /// Looks the facts up, from the caches where they are there.
 pub(super) async fn about(app: &App, snapshot: &Snapshot, subject: &Subject, now: i64) -> Result<Facts, StoreError> {
     let other_clients = other_clients(app, snapshot, subject).await?;
-    let session_ended = session_ended(app, snapshot, subject).await?;
-    let is_ended_in_list = is_ended_in_list(app, snapshot, subject, now).await?;
-    let Some(user) = user_of(&snapshot.registry, subject) else {
-        return Ok(Facts { other_clients, session_ended, is_ended_in_list, ..Facts::default() });
+    let user = user_of(&snapshot.registry, subject);
+    let known_user = match (&subject.issuer, &user) {
+        (SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_), Some(user)) => app.users.find(&app.store, user).await?,
+        (SubjectIssuer::Idp(_), _) | (_, None) => None,
     };
-    let known_user = match subject.issuer {
-        SubjectIssuer::Own(_) | SubjectIssuer::SignIn(_) => app.users.find(&app.store, &user).await?,
-        SubjectIssuer::Idp(_) => None,
+    let session_ended = session_ended(app, snapshot, subject, known_user.as_deref()).await?;
+    let is_ended_in_list = is_ended_in_list(app, snapshot, subject, now).await?;
+    let Some(user) = user else {
+        return Ok(Facts { other_clients, session_ended, is_ended_in_list, ..Facts::default() });
     };
     let consents = app.consents.of(&app.store, &user).await?;
     Ok(Facts { known_user, consents, other_clients, session_ended, is_ended_in_list })
@@ -59,9 +60,15 @@ async fn other_clients(app: &App, snapshot: &Snapshot, subject: &Subject) -> Res
     Ok(found)
 }
 
-async fn session_ended(app: &App, snapshot: &Snapshot, subject: &Subject) -> Result<Option<String>, StoreError> {
+async fn session_ended(
+    app: &App,
+    snapshot: &Snapshot,
+    subject: &Subject,
+    known_user: Option<&User>,
+) -> Result<Option<String>, StoreError> {
     if let SubjectIssuer::Own(own) = &subject.issuer
-        && let Some(ended) = footing::ended(app.remembered(snapshot), &Held::of(subject, own, &app.config.issuer))
+        && let Some(ended) =
+            footing::ended(app.remembered(snapshot), &Held::of(subject, own, &app.config.issuer), known_user)
     {
         return Ok(Some(ended));
     }

@@ -64,19 +64,27 @@ pub(super) async fn record(
 }
 
 /// What ended of one of our own tokens since it was asked for, in words; none if it goes on as far as revocations say.
-pub(super) fn ended(known: Remembered<'_>, held: &Held<'_>) -> Option<String> {
+/// `user`: what is known of its user.
+///
+/// A token with a status entry rests on what is written down there, and its list says when something that it came of has
+/// ended: what can be told at once is only told sooner. What a token without one came of is told by its actors.
+pub(super) fn ended(known: Remembered<'_>, held: &Held<'_>, user: Option<&User>) -> Option<String> {
+    // Mostly there is nothing to compare with.
+    if known.status_entries.knows_of_no_end() {
+        return None;
+    }
     let registry = &known.snapshot.registry;
     let mut supports: Vec<Support> = held.sub.parse().map(Support::User).into_iter().collect();
     supports.extend(held.client_id.parse().map(Support::Client));
     supports.extend(clients_of(held.act, held.issuer).map(Support::Client));
     supports.extend(backends_of(registry, held.audiences).map(Support::Resource));
-    supports.extend(backends_before(registry, held.act).map(Support::Resource));
-    supports.extend(branches(held.txn, held.act));
+    supports.extend(held.status.map(Support::Entry));
+    if held.status.is_none() {
+        supports.extend(backends_before(registry, held.act).map(Support::Resource));
+        supports.extend(branches(held.txn, held.act));
+    }
     if held.grant_id.is_some() {
-        for idp in registry.identity_providers() {
-            let user = held.sub.strip_prefix(idp.prefix().as_str()).map(|sub| (&idp.id, sub));
-            supports.extend(sign_in_supports(held.sid, user));
-        }
+        supports.extend(sign_in_supports(held.sid, user.map(|user| (&user.idp, user.idp_sub.as_str()))));
     }
     known.status_entries.ended(&supports, held.issued_at).map(Support::end_in_words)
 }
@@ -92,8 +100,9 @@ fn backends_of<'a>(registry: &'a Registry, audiences: &'a [String]) -> impl Iter
 fn backends_before<'a>(registry: &'a Registry, act: Option<&'a ActChain>) -> impl Iterator<Item = ResourceId> + 'a {
     let actors: Vec<&str> = act.into_iter().flat_map(ActChain::actors).map(|actor| actor.sub.as_str()).collect();
     let exchanged = actors.split_last().map(|(_, later)| later.to_vec()).unwrap_or_default();
-    registry
-        .resources()
+    // Most tokens are of a first hop.
+    let resources = (!exchanged.is_empty()).then(|| registry.resources()).into_iter().flatten();
+    resources
         .filter(move |resource| resource.clients.iter().any(|client| exchanged.contains(&client.as_str())))
         .map(|resource| resource.id.clone())
 }

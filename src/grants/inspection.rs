@@ -242,6 +242,7 @@ fn on_again(ended: &Ended, held: &Held<'_>) -> String {
     match ended {
         Ended::ClientGone(name) => format!("Declare client {name} again, or let it register again."),
         Ended::ClientSuspended(id) => format!("If it may go on: procura client resume {id}"),
+        Ended::ProviderGone(id) => format!("If its users may be acted for, declare identity provider {id} again."),
         Ended::UserSuspended => format!("If they may be acted for again: procura user resume '{user}'"),
         Ended::Revoked(_) | Ended::InStatusList(TokenStatus::Valid | TokenStatus::Invalid) => {
             "The client gets a new token, if it still may; this one does not come back.".to_owned()

@@ -41,7 +41,11 @@ pub async fn revoke(app: &App, received: &Received, caller: &Caller, token: &str
         return returned_family(app, received, &family).await;
     }
     let held = Held::of(&subject, &own, &app.config.issuer);
-    if footing::ended(app.remembered(&app.snapshot()), &held).is_some() {
+    let user = match subject.sub.parse() {
+        Ok(id) => app.users.find(&app.store, &id).await?,
+        Err(_) => None,
+    };
+    if footing::ended(app.remembered(&app.snapshot()), &held, user.as_deref()).is_some() {
         return Ok(());
     }
     within_limit(app, client)?;

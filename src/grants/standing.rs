@@ -5,7 +5,7 @@ use super::footing;
 use crate::app::Remembered;
 use crate::domain::decision::carries_on;
 use crate::domain::delegation::ActChain;
-use crate::domain::names::{ClientId, UserId};
+use crate::domain::names::{ClientId, IdpId, UserId};
 use crate::domain::scope::ScopeSet;
 use crate::domain::subject::{OwnToken, Subject};
 use crate::domain::token_status::{TokenStatus, is_session_id};
@@ -75,6 +75,8 @@ pub enum Ended {
     ClientGone(String),
     /// A client that got it, or acted before, is suspended.
     ClientSuspended(ClientId),
+    /// The provider that vouched for its user is not registered any more.
+    ProviderGone(IdpId),
     /// The sign-in that it came of has ended; how, in words.
     SessionEnded(String),
     /// It was revoked, by its client or by an administrator; how, in words.
@@ -97,6 +99,9 @@ impl Ended {
                 format!("client {name}, which got it or acted before, is not registered any more")
             }
             Self::ClientSuspended(id) => format!("client {id}, which got it or acted before, is suspended"),
+            Self::ProviderGone(id) => {
+                format!("identity provider {id}, which vouched for its user, is not registered any more")
+            }
             Self::SessionEnded(how) | Self::Revoked(how) => how.clone(),
             Self::InStatusList(TokenStatus::Suspended) => "its status list says that it is suspended".to_owned(),
             Self::InStatusList(TokenStatus::Valid | TokenStatus::Invalid) => {
@@ -142,8 +147,15 @@ async fn agreed_to(known: Remembered<'_>, now: i64, held: &Held<'_>) -> Result<R
             Some(_) => {}
         }
     }
-    if let Some(how) = footing::ended(known, held) {
+    let user = match held.grant_id.and_then(|_| held.sub.parse::<UserId>().ok()) {
+        Some(id) => known.users.find(known.store, &id).await?,
+        None => None,
+    };
+    if let Some(how) = footing::ended(known, held, user.as_deref()) {
         return Ok(Err(Ended::Revoked(how)));
+    }
+    if let Some(user) = user.filter(|user| known.snapshot.registry.idp(&user.idp).is_none()) {
+        return Ok(Err(Ended::ProviderGone(user.idp.clone())));
     }
     if let Some(family) = held.sid.filter(|sid| !is_session_id(sid))
         && let Some(how) = known.consents.family_ended(known.store, family).await?

@@ -5,6 +5,8 @@ use super::{Caller, Failure, Received, refused_early};
 use crate::app::App;
 use crate::domain::decision::{ReasonCode, Refusal};
 use crate::domain::event::{AuditEvent, EventKind, EventOutcome};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// The longest `for`, in bytes: an SQL statement fits.
 const FOR_AT_MOST: usize = 4096;
@@ -22,6 +24,10 @@ const MEMBERS: &[&str] =
 const REMOVED: &str = "[token removed]";
 /// How what is secret and no JWT begins here: codes, refresh tokens, client secrets, registration tokens.
 const SECRETS_BEGIN: [&str; 4] = ["pac_", "prf_", "pcs_", "prt_"];
+/// None of them is shorter.
+const SECRET_LENGTH: usize = 24;
+/// By so many letters a JWT is known: 15 bytes of its header.
+const HEADER_LENGTH: usize = 20;
 
 /// What is reported.
 #[derive(Debug)]
@@ -165,26 +171,71 @@ impl<'a> Report<'a> {
 
 /// The text without what could be a token or a secret: the trail keeps what it says for years, and signs it.
 fn without_tokens(text: &str) -> String {
-    let is_of_token = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
+    let mut is_in_word = false;
     while let Some(letter) = rest.chars().next() {
-        let of_token = is_of_token(letter);
-        let end = rest.find(|letter| is_of_token(letter) != of_token).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        // The header of a JWT is an object, which begins so in base64.
-        let jwt = word.find("eyJ").filter(|from| word.get(*from..).is_some_and(|jwt| jwt.contains('.')));
-        let secret = SECRETS_BEGIN.iter().filter_map(|begin| word.find(begin)).min();
-        match jwt.into_iter().chain(secret).min() {
-            Some(from) if of_token => {
-                kept.push_str(word.get(..from).unwrap_or_default());
-                kept.push_str(REMOVED);
+        let secret = if is_in_word { 0 } else { secret_length(rest) };
+        match jwt_length(rest).max(secret) {
+            0 => {
+                kept.push(letter);
+                rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+                is_in_word = letter.is_ascii_alphanumeric() || letter == '_';
             }
-            Some(_) | None => kept.push_str(word),
+            length => {
+                kept.push_str(REMOVED);
+                rest = rest.get(length..).unwrap_or_default();
+                is_in_word = false;
+            }
         }
-        rest = after;
     }
     kept
+}
+
+/// How long a word is in letters of base64url, or dots as well.
+fn word_length(text: &str, with_dots: bool) -> usize {
+    let ends =
+        |letter: char| !(letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_') || (with_dots && letter == '.'));
+    text.find(ends).unwrap_or(text.len())
+}
+
+/// How long a code, a refresh token or a secret of ours is that begins here; 0 if none does. Theirs have 128 bits and more.
+fn secret_length(text: &str) -> usize {
+    let length = word_length(text, true);
+    let is_secret = length >= SECRET_LENGTH && SECRETS_BEGIN.iter().any(|begin| text.starts_with(begin));
+    if is_secret { length } else { 0 }
+}
+
+/// How long a JWT is that begins here, or what is there of one; 0 if none does. It may be written for a URL, or in lines.
+fn jwt_length(text: &str) -> usize {
+    // The header is an object, and this is how its letters begin, whatever comes next.
+    let header = text.get(..HEADER_LENGTH).filter(|header| header.starts_with("eyJ"));
+    let bytes = header.and_then(|header| URL_SAFE_NO_PAD.decode(header).ok());
+    if !bytes.is_some_and(|bytes| bytes.iter().all(|byte| (b' '..=b'~').contains(byte))) {
+        return 0;
+    }
+    let mut length = 0;
+    loop {
+        let rest = text.get(length..).unwrap_or_default();
+        let word = word_length(rest, false);
+        let behind = rest.get(word..).unwrap_or_default();
+        let dot = [".", "%2E", "%2e"].iter().find(|dot| behind.starts_with(**dot)).map_or(0, |dot| dot.len());
+        let break_length = behind.len() - behind.trim_start_matches(['\r', '\n', ' ', '\t']).len();
+        let next = behind.get(break_length..).unwrap_or_default();
+        let goes_on = behind.starts_with(['\r', '\n']) && word_length(next, true) >= HEADER_LENGTH;
+        let step = word
+            + if dot > 0 {
+                dot
+            } else if goes_on {
+                break_length
+            } else {
+                0
+            };
+        length += step;
+        if step == word {
+            return length;
+        }
+    }
 }
 
 /// Puts a refusal on record.
@@ -203,21 +254,36 @@ mod tests {
 
     #[test]
     fn what_could_be_a_token_is_taken_out_and_the_rest_stays() {
-        let jwt = "eyJhbGciOiJFUzI1NiJ9.e30.AA-_";
+        let jwt = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiJhbGljZSJ9.AA-_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+        let code = "pac_0123456789012345678901.abc-_";
         for (text, kept) in [
-            (jwt.to_owned(), "[token removed]"),
-            (format!("select 1 /* {jwt} */ where a.b = 'eyJ'"), "select 1 /* [token removed] */ where a.b = 'eyJ'"),
-            (format!("?access_token={jwt}&x=1"), "?access_token=[token removed]&x=1"),
-            (format!("Bearer{jwt}"), "Bearer[token removed]"),
+            (jwt.to_owned(), "[token removed]".to_owned()),
             (
-                "a pcs_abc, prf_x.1.y; pac_1 and prt_2".to_owned(),
-                "a [token removed], [token removed]; [token removed] and [token removed]",
+                format!("select 1 /* {jwt} */ where a.b = 'eyJ'"),
+                "select 1 /* [token removed] */ where a.b = 'eyJ'".to_owned(),
             ),
-            ("eyJhbGciOiJSU0EifQ..iv.text.tag".to_owned(), "[token removed]"),
-            ("SELECT *\nFROM \"Bücher\" -- doctor's".to_owned(), "SELECT *\nFROM \"Bücher\" -- doctor's"),
-            (String::new(), ""),
+            (format!("?access_token={jwt}&x=1"), "?access_token=[token removed]&x=1".to_owned()),
+            (format!("Bearer{jwt}."), "Bearer[token removed]".to_owned()),
+            (jwt.replace('.', "%2E"), "[token removed]".to_owned()),
+            (jwt.replace("IsInR", "Is\nInR").replace("AA-_bbbb", "AA-_bbbb\r\n"), "[token removed]".to_owned()),
+            (jwt.split('.').next().unwrap().to_owned() + " and more", "[token removed] and more".to_owned()),
+            ("eyJhbGciOiJSU0EtT0FFUCJ9..iv.text.tag".to_owned(), "[token removed]".to_owned()),
+            (
+                format!("a {code}, {}; end", code.replace("pac_", "prf_")),
+                "a [token removed], [token removed]; end".to_owned(),
+            ),
+            (format!("({})", code.replace("pac_", "pcs_")), "([token removed])".to_owned()),
         ] {
             assert_eq!(without_tokens(&text), kept);
+        }
+        for text in [
+            "SELECT rprt_id, t.opac_id, capac_total, pac_id FROM impac_rates_of_the_whole_hospital",
+            "SELECT keyJournalEntryReferenceNumber, eyJoinedByCustomerIdentifier FROM x",
+            "SELECT *\nFROM \"Bücher\" -- doctor's\n\tWHERE a = 'eyJhbGciOiJ'",
+            "pcs_short",
+            "",
+        ] {
+            assert_eq!(without_tokens(text), text);
         }
     }
 }

@@ -78,7 +78,6 @@ pub(super) fn touched_by(changes: &[Change]) -> Versions {
     for change in changes {
         match change {
             Change::PutIdentityProvider(_)
-            | Change::RemoveIdentityProvider(_)
             | Change::PutResource(_)
             | Change::SuspendClient(_)
             | Change::ResumeClient(_)
@@ -87,8 +86,11 @@ pub(super) fn touched_by(changes: &[Change]) -> Versions {
             | Change::AddSecret(_)
             | Change::SuspendUser(_)
             | Change::ResumeUser(_) => touched.registry = 1,
-            // What a removed client held can end with the next one of its name.
-            Change::RemoveResource(_) | Change::PutClient(..) | Change::RemoveClient(_) => {
+            // What a removed client held can end with the next one of its name; what rested on the others ends at once.
+            Change::RemoveIdentityProvider(_)
+            | Change::RemoveResource(_)
+            | Change::PutClient(..)
+            | Change::RemoveClient(_) => {
                 touched.registry = 1;
                 touched.consents = 1;
             }
@@ -114,6 +116,8 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
         Change::RemoveIdentityProvider(id) => vec![
             Step::new(REMOVE_IDENTITY_PROVIDER, [id.as_str().into()])
                 .or_reject(format!("there is no identity provider {id}")),
+            // Nobody vouches for its users any more.
+            revoke_step(&Support::Provider(id.clone()), now),
         ],
         Change::PutResource(resource) => {
             vec![Step::new(PUT_RESOURCE, [resource.id.as_str().into(), document(resource).into()])]

@@ -341,10 +341,14 @@ async fn read_sqlite(options: SqliteConnectOptions, file: Arc<Path>) -> Result<P
     if !file.is_file() {
         return Err(unavailable(format!("there is no database {name}")));
     }
-    let options = options.read_only(true);
+    // SQLite looks for the log beside the file itself, and not beside a link to it.
+    let itself = file.canonicalize().map_err(|problem| unavailable(format!("cannot open {name}: {problem}")))?;
+    let options = options.read_only(true).filename(&itself);
     // A log is read together with the file, which needs a place for an index of it. Without a log there is nothing but the
     // file, and whoever cannot write beside it can read it as one that nobody changes.
-    let log = PathBuf::from(format!("{name}-wal"));
+    let mut log = itself.into_os_string();
+    log.push("-wal");
+    let log = PathBuf::from(log);
     let has_log = log.metadata().is_ok_and(|log| log.len() > 0);
     let read = |options: SqliteConnectOptions| {
         let pool = SqlitePoolOptions::new().acquire_timeout(PATIENCE).idle_timeout(None).max_lifetime(None);
@@ -358,7 +362,14 @@ async fn read_sqlite(options: SqliteConnectOptions, file: Arc<Path>) -> Result<P
         Err(_) if !has_log => read(options.immutable(true)).await,
         other => other,
     };
-    let pool = opened.map_err(|error| unavailable(format!("cannot open {name}: {}", describe(&error))))?;
+    let pool = opened.map_err(|error| {
+        let log = if has_log {
+            "; it has a log (-wal), which is read only where its index can be written beside it"
+        } else {
+            ""
+        };
+        unavailable(format!("cannot open {name}: {}{log}", describe(&error)))
+    })?;
     Ok(Pools::Sqlite { write: pool.clone(), read: pool, file })
 }
 

@@ -29,7 +29,8 @@ const OWNER_OF_SESSION: &str = "SELECT idp_sub FROM browser_session WHERE idp = 
 // One question for each index: a planner without statistics reads the whole table for an OR.
 const WHAT_ENDED: &str = "SELECT
     (SELECT COUNT(*) FROM ended_session WHERE idp = $1 AND idp_session = $3),
-    (SELECT MAX(ended_at) FROM ended_session WHERE idp = $1 AND idp_sub = $2 AND idp_session IS NULL)";
+    (SELECT MAX(ended_at) FROM ended_session WHERE idp = $1 AND idp_sub = $2 AND idp_session IS NULL),
+    (SELECT MAX(ended_at) FROM ended_session WHERE idp = $1 AND idp_sub = $2 AND $3 IS NULL)";
 const ANY_ENDED: &str = "SELECT COUNT(*) FROM (SELECT id FROM ended_session LIMIT 1) AS one";
 
 /// Why the families of a session, or of a user, are revoked.
@@ -62,13 +63,16 @@ pub struct WhatEnded {
     pub session: bool,
     /// When all that the user had begun was ended last, Unix seconds.
     pub all_at: Option<i64>,
+    /// When any session of the user was ended last, if none was asked for: it may have been the one.
+    pub any_at: Option<i64>,
 }
 
 impl WhatEnded {
     /// True for what was issued then (Unix seconds). What was issued in the very second of a logout counts as from
     /// before, and so does what does not say when.
     pub fn covers(self, issued_at: Option<i64>) -> bool {
-        self.session || self.all_at.is_some_and(|ended_at| issued_at.is_none_or(|issued_at| issued_at <= ended_at))
+        let latest = self.all_at.max(self.any_at);
+        self.session || latest.is_some_and(|ended_at| issued_at.is_none_or(|issued_at| issued_at <= ended_at))
     }
 }
 
@@ -175,9 +179,9 @@ impl Store {
         idp_session: Option<&str>,
     ) -> Result<WhatEnded, StoreError> {
         let (sub, session) = (searchable(idp_sub), idp_session.map(searchable));
-        let (sessions, all_at): (i64, Option<i64>) = on_db!(self, read db => sqlx::query_as(WHAT_ENDED)
+        let (sessions, all_at, any_at): (i64, Option<i64>, Option<i64>) = on_db!(self, read db => sqlx::query_as(WHAT_ENDED)
             .bind(idp.as_str()).bind(sub).bind(session).fetch_one(db))?;
-        Ok(WhatEnded { session: sessions > 0, all_at })
+        Ok(WhatEnded { session: sessions > 0, all_at, any_at })
     }
 
     /// True if there is anything that a provider said has ended.

@@ -19,13 +19,13 @@ const RESERVE: &str = "UPDATE status_counter SET next_idx = next_idx + $1 WHERE 
 static INSERT_ENTRIES: BatchInsert =
     BatchInsert::new("INSERT INTO status_entry (idx, made_at, ends_at) VALUES", 3, "ON CONFLICT DO NOTHING");
 static INSERT_SUPPORTS: BatchInsert =
-    BatchInsert::new("INSERT INTO status_support (idx, kind, value) VALUES", 3, "ON CONFLICT DO NOTHING");
-const INHERIT: &str = "INSERT INTO status_support (idx, kind, value)
-    SELECT $1, kind, value FROM status_support WHERE idx = $2 ON CONFLICT DO NOTHING";
-/// What came of a token was asked for later, and has ended if the token has.
-const INHERIT_TIME: &str = "UPDATE status_entry SET made_at = (SELECT parent.made_at FROM status_entry AS parent
-    WHERE parent.idx = $2) WHERE idx = $1 AND made_at > (SELECT parent.made_at FROM status_entry AS parent
-    WHERE parent.idx = $2)";
+    BatchInsert::new("INSERT INTO status_support (idx, kind, value, made_at) VALUES", 4, "ON CONFLICT DO NOTHING");
+/// What came of a token was asked for later, and has ended if the token has: it rests on what that rests on since then. What
+/// it rests on besides is its own, and as young as it.
+const INHERIT: &str = "INSERT INTO status_support (idx, kind, value, made_at)
+    SELECT $1, kind, value, made_at FROM status_support WHERE idx = $2
+    ON CONFLICT (idx, kind, value) DO UPDATE SET made_at =
+    CASE WHEN excluded.made_at < status_support.made_at THEN excluded.made_at ELSE status_support.made_at END";
 /// A kind that no support has.
 const REMOVED_CLIENT: &str = "removed_client";
 
@@ -51,7 +51,7 @@ const HAS_ENTRIES: &str = "SELECT COUNT(*) FROM (SELECT idx FROM status_entry
 const ENDED: &str = "SELECT entry.idx FROM status_entry AS entry
     JOIN status_support AS support ON support.idx = entry.idx
     JOIN revocation ON revocation.kind = support.kind AND revocation.value = support.value
-    AND revocation.ended_at >= entry.made_at
+    AND revocation.ended_at >= support.made_at
     WHERE entry.idx >= $1 AND entry.idx < $2
     UNION SELECT support.idx FROM status_support AS support
     JOIN grant_family ON grant_family.id = support.value AND grant_family.revoked_at IS NOT NULL
@@ -180,17 +180,13 @@ pub(super) fn entry_steps(entries: &[StatusEntry]) -> Vec<Step> {
     let mut steps = INSERT_ENTRIES.steps(entries.iter().map(row).collect());
     let supports = entries.iter().flat_map(|entry| {
         let row = |support: &Support| -> Vec<Value> {
-            vec![entry.index.into(), support.kind().into(), support.value().as_ref().into()]
+            vec![entry.index.into(), support.kind().into(), support.value().as_ref().into(), entry.made_at.into()]
         };
         entry.supports.iter().map(row)
     });
     steps.extend(INSERT_SUPPORTS.steps(supports.collect()));
     let parents = entries.iter().filter_map(|entry| Some((entry.index, entry.parent?)));
-    steps.extend(
-        parents.flat_map(|(index, parent)| {
-            [INHERIT, INHERIT_TIME].map(|sql| Step::new(sql, [index.into(), parent.into()]))
-        }),
-    );
+    steps.extend(parents.map(|(index, parent)| Step::new(INHERIT, [index.into(), parent.into()])));
     steps
 }
 

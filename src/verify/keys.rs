@@ -5,7 +5,7 @@
 //! could have been withdrawn long ago, and the first token waits for the fetch. All who need the same fetch wait for the same one, and it goes on
 //! when the request that began it is gone.
 
-use super::attempts::Attempts;
+use super::attempts::{Attempts, LONGEST_BACK_OFF_SECONDS};
 use super::fetch::{Document, Fetch, FetchRequest, Fetched};
 use super::jwk::{Found, KeySet};
 use super::{json, signature};
@@ -117,9 +117,13 @@ impl KeySource {
     /// Fetches them again if their time is up. While others go on using them, nobody waits; after a silence, one does.
     async fn keep_fresh(self: &Arc<Self>, now: i64) {
         let Some(copy) = self.copy().filter(|copy| copy.is_due(now)) else { return };
-        // While the issuer cannot be reached, nobody waits for it.
+        // While the issuer cannot be reached, nobody waits for it; whether that is so, somebody must have seen lately.
         let serves = now < copy.fresh_until.saturating_add(SERVES_WHILE_FETCHED_SECONDS);
-        if serves || self.attempts().is_failing() {
+        let failed_lately = || {
+            let attempts = self.attempts();
+            attempts.is_failing() && !attempts.waited(LONGEST_BACK_OFF_SECONDS + 1, now)
+        };
+        if serves || failed_lately() {
             if self.may_refresh(now)
                 && let Ok(guard) = Arc::clone(&self.flight).try_lock_owned()
             {

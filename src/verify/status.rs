@@ -89,10 +89,22 @@ impl Entry {
     /// True unless it was tried in this second, or failed lately. `required_age`: as in [`StatusSource`].
     fn may_try(&self, required_age: Option<i64>, now: i64) -> bool {
         // An outage must not leave a revocation unseen for longer than the list says.
-        let ttl = self.held().map_or(UNKNOWN_TTL_SECONDS, |held| held.list.ttl.unsigned_abs());
+        let ttl = self.ttl();
         let longest = required_age.map_or(ttl, |age| ttl.min(age.unsigned_abs())).clamp(1, LONGEST_BACK_OFF_SECONDS);
         let attempts = self.attempts();
         attempts.may_retry_within(longest, now) && attempts.waited(1, now)
+    }
+
+    /// For how long the list may be gone by, in seconds; a guess if there is none.
+    fn ttl(&self) -> u64 {
+        self.held().map_or(UNKNOWN_TTL_SECONDS, |held| held.list.ttl.unsigned_abs())
+    }
+
+    /// True if the last attempt failed, and was not long ago.
+    fn failed_lately(&self, now: i64) -> bool {
+        let ttl = self.ttl();
+        let attempts = self.attempts();
+        attempts.is_failing() && !attempts.waited(ttl.saturating_add(1), now)
     }
 
     fn held(&self) -> Option<Held> {
@@ -179,8 +191,9 @@ impl StatusSource {
             return;
         }
         let serves = |due_at: i64| now < due_at.saturating_add(SERVES_WHILE_FETCHED_SECONDS);
-        // While the issuer cannot be reached, nobody waits for it who need not: the last list goes on, or none.
-        let may_serve = self.required_age.is_none() && (entry.attempts().is_failing() || due_at.is_some_and(serves));
+        // While the issuer cannot be reached, nobody waits for it who need not: the last list goes on, or none. Whether that is
+        // so, somebody must have seen lately.
+        let may_serve = self.required_age.is_none() && (entry.failed_lately(now) || due_at.is_some_and(serves));
         if !may_serve {
             let _ = tokio::time::timeout(WAIT, self.refresh(entry, now)).await;
         } else if entry.may_try(self.required_age, now)

@@ -181,6 +181,13 @@ async fn ended_sessions(listed: &Listed<'_>) {
         let onward = listed.hop("records-backend", token, MODELS).await;
         world.assert_refused(&onward, ReasonCode::SubjectSessionEnded).await;
     }
+    for sid in [json!("s-2"), Value::Null] {
+        let again = world.exchange(json!({"sid": sid}), &[RECORDS]).await;
+        world.assert_refused(&again, ReasonCode::SubjectSessionEnded).await;
+    }
+    let now = listed.server().clock.now();
+    let later = world.exchange(json!({"sid": null, "iat": now + 1}), &[RECORDS]).await;
+    assert_eq!(later.status, 200, "who signed in since then: {}", later.text);
     listed.wait();
     let later = listed.hop("records-backend", &three, MODELS).await.token();
     listed.wait();
@@ -413,7 +420,8 @@ world_test! {
         for token in [&first, &anew] {
             let (client, next) = if token == &first { ("records-backend", MODELS) } else { ("models-backend", BILLING) };
             assert_eq!(listed.introspect(client, token).await, json!({"active": false}));
-            world.assert_refused(&listed.hop(client, token, next).await, ReasonCode::SubjectSessionEnded).await;
+            let reason = if token == &first { ReasonCode::SubjectSessionEnded } else { ReasonCode::SubjectRevoked };
+            world.assert_refused(&listed.hop(client, token, next).await, reason).await;
         }
         assert_eq!(listed.status(&apart).await, VALID, "another session of the same user");
         assert_eq!(listed.introspect("records-backend", &apart).await["active"], true);
@@ -472,7 +480,8 @@ world_test! {
         let other = world.exchange(json!({"sid": "s-2"}), &[RECORDS]).await.token();
         assert!(store.end_by_provider(&listed.logout(None), event(), world.server.clock.now()).await.unwrap());
         listed.server().clock.advance(Duration::from_secs(1));
-        let late = world.exchange(json!({"sid": "s-2"}), &[RECORDS]).await.token();
+        // For another backend, so that it gets an entry of its own.
+        let late = world.exchange(json!({"sid": "s-2"}), &[MODELS, ("scope", "model.general")]).await.token();
         world.server.app.refresh().await.unwrap();
         listed.wait();
         assert_eq!([listed.status(&other).await, listed.status(&late).await], [INVALID, INVALID]);
@@ -540,6 +549,69 @@ world_test! {
         assert_eq!(states((&first, &second, &third)).await, [true, false, false]);
     }
 
+    async fn a_token_that_is_given_back_ends_in_its_list_whatever_was_given_back_before(world: World) {
+        let listed = Listed::new(&world).await;
+        let plain = listed.without_list("billing").await;
+        let first = world.records_token().await;
+        let model = listed.hop("records-backend", &first, MODELS).await.token();
+        let bill = listed.hop("records-backend", &first, plain).await.token();
+        listed.wait();
+        // Of the same transaction and actors: where a list tells, only what is meant ends.
+        listed.revoke("records-backend", &bill).await;
+        assert_eq!(listed.introspect("worker", &bill).await, json!({"active": false}));
+        assert_eq!(listed.introspect("models-backend", &model).await["active"], true);
+        listed.wait();
+        assert_eq!(listed.status(&model).await, VALID);
+        listed.revoke("records-backend", &model).await;
+        assert_eq!(listed.introspect("models-backend", &model).await, json!({"active": false}));
+        listed.wait();
+        assert_eq!([listed.status(&model).await, listed.status(&first).await], [INVALID, VALID]);
+    }
+
+    async fn what_is_asked_for_after_a_kill_counts_at_later_hops_too(world: World) {
+        let listed = Listed::new(&world).await;
+        let first = world.records_token().await;
+        let old = listed.hop("records-backend", &first, MODELS).await.token();
+        listed.wait();
+        for end in [RevocationTarget::Resource("models".parse().unwrap()), RevocationTarget::Client("records-backend".parse().unwrap())] {
+            world.server.change(&[all_of(end.clone())]).await;
+            listed.wait();
+            assert_eq!([listed.status(&first).await, listed.status(&old).await], [VALID, INVALID], "{end}");
+            for _ in 0..2 {
+                let new = listed.hop("records-backend", &first, MODELS).await.token();
+                listed.wait();
+                assert_eq!(listed.status(&new).await, VALID, "{end}");
+                assert_eq!(listed.introspect("models-backend", &new).await["active"], true, "{end}");
+            }
+        }
+    }
+
+    async fn with_a_provider_ends_what_its_users_tokens_are_good_for(world: World) {
+        let listed = Listed::new(&world).await;
+        listed.without_list("billing").await;
+        let first = world.exchange(json!({"sid": "s-1"}), &[RECORDS]).await.token();
+        let unnamed = world.exchange(json!({"sid": null}), &[RECORDS]).await.token();
+        let second = listed.hop("records-backend", &first, BILLING).await.token();
+        let own = world.own_token("worker", &[RECORDS]).await;
+        let all = [("records-backend", &first), ("records-backend", &unnamed), ("worker", &second)];
+        listed.wait();
+        let corp = world.server.app.snapshot().registry.idp(&"corp".parse().unwrap()).unwrap().as_ref().clone();
+        world.server.change(&[Change::RemoveIdentityProvider(corp.id.clone())]).await;
+        for _ in 0..2 {
+            for (client, token) in all {
+                assert_eq!(listed.introspect(client, token).await, json!({"active": false}), "{client}");
+            }
+            assert_eq!(listed.hop("records-backend", &first, MODELS).await.status, 400);
+            assert_eq!(listed.introspect("records-backend", &own).await["active"], true);
+            listed.wait();
+            assert_eq!([listed.status(&first).await, listed.status(&unnamed).await], [INVALID, INVALID]);
+            // Who declares it again brings nothing back.
+            world.server.change(&[Change::PutIdentityProvider(corp.clone())]).await;
+        }
+        let new = world.exchange(json!({"sid": "s-1"}), &[RECORDS]).await.token();
+        assert_eq!(listed.introspect("records-backend", &new).await["active"], true);
+    }
+
     async fn who_gives_back_what_has_ended_writes_nothing(world: World) {
         let listed = Listed::new(&world).await;
         let token = world.records_token().await;
@@ -571,10 +643,13 @@ world_test! {
     async fn a_token_that_has_ended_in_its_list_alone_is_not_exchanged(world: World) {
         let listed = Listed::new(&world).await;
         let (one, other) = (world.records_token().await, world.records_token().await);
+        let onward = listed.hop("records-backend", &other, MODELS).await.token();
         listed.revoke("assistant", &one).await;
         listed.wait();
-        assert_eq!(listed.status(&other).await, INVALID, "they share an entry");
-        world.assert_refused(&listed.hop("records-backend", &other, MODELS).await, ReasonCode::SubjectRevoked).await;
+        assert_eq!([listed.status(&other).await, listed.status(&onward).await], [INVALID, INVALID], "they share an entry");
+        world.assert_refused(&listed.hop("records-backend", &other, MODELS).await, ReasonCode::SubjectSessionEnded).await;
+        world.assert_refused(&listed.hop("models-backend", &onward, BILLING).await, ReasonCode::SubjectRevoked).await;
+        assert_eq!(listed.introspect("models-backend", &onward).await, json!({"active": false}));
         let next = world.records_token().await;
         assert_eq!(listed.hop("records-backend", &next, MODELS).await.status, 200);
     }
@@ -731,7 +806,7 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
         let ended: Value =
             serde_json::from_str(&said(&command(&world, &["--json", "revoke", "--user", "corp|alice"]))).unwrap();
         assert_eq!((ended["consents"].as_i64(), ended["tokens"].as_i64()), (Some(2), Some(2)));
-        let who = said(&command(&world, &["who", &claims(&token)["jti"].as_str().unwrap().to_owned()]));
+        let who = said(&command(&world, &["who", claims(&token)["jti"].as_str().unwrap()]));
         assert!(who.contains("Ended early   all tokens of user corp|alice were revoked"), "{who}");
         assert!(who.contains("; taken back or replaced "), "{who}");
         for (target, counts) in [
@@ -757,6 +832,31 @@ async fn the_kill_switch_counts_what_it_ends_and_ends_it() {
         let bob = fresh(json!({"sub": "bob", "roles": ["patient"]}));
         let bob = world.exchange_as("assistant", &bob, &[MODELS, ("scope", "model.general")]).await.token();
         assert_eq!(listed.introspect("models-backend", &bob).await["active"], true, "the agreement was kept");
+    }
+}
+
+#[tokio::test]
+async fn what_goes_on_with_a_wider_agreement_is_counted_with_it() {
+    let world = World::at(Clock::System, Kind::Sqlite, &[]).await;
+    let now = world.server.clock.now();
+    world.server.consent("corp|carol", "assistant", "records", "records.read").await;
+    let carol = world.id_token(json!({"sub": "carol", "iat": now - 5, "exp": now + 3000, "auth_time": now - 60}));
+    let token = world.exchange_as("assistant", &carol, &[RECORDS]).await.token();
+    world.server.consent("corp|carol", "assistant", "records", "records.read records.write").await;
+    let later = world.exchange_as("assistant", &carol, &[RECORDS]).await.token();
+    let grant = |token: &str| claims(token)["grant_id"].as_str().unwrap().to_owned();
+    assert_ne!(grant(&token), grant(&later));
+    let preview = said(&command(&world, &["revoke", "--user", "corp|carol", "--preview"]));
+    assert!(preview.ends_with(", 2 live tokens"), "{preview}");
+    let preview = said(&command(&world, &["consent", "revoke", &grant(&later), "--preview"]));
+    assert!(preview.ends_with("would end with it: 0 sign-ins, 2 live tokens, 0 of later hops"), "{preview}");
+    said(&command(&world, &["consent", "revoke", &grant(&later)]));
+    let preview = said(&command(&world, &["revoke", "--user", "corp|carol", "--preview"]));
+    assert!(preview.ends_with(", 0 live tokens"), "{preview}");
+    world.server.app.refresh().await.unwrap();
+    let listed = Listed { world: &world };
+    for token in [&token, &later] {
+        assert_eq!(listed.introspect("records-backend", token).await, json!({"active": false}));
     }
 }
 

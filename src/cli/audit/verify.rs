@@ -111,7 +111,10 @@ fn outside(named: Option<&Path>, configured: Option<&Path>) -> Result<KeptOutsid
 async fn keys(config: &crate::config::Config, store: &Store) -> Result<(EvidenceKeys, bool), CliError> {
     let records = store.list_signing_keys().await?;
     // Whether there is one is not asked of the database: whoever can write to it can take that row away.
-    let key = config.known_secrets_key().map_err(|problem| CliError::new(problem.to_string()))?;
+    let key = config.known_secrets_key().unwrap_or_else(|problem| {
+        output::note(&format!("the secrets_key is not at hand: {problem}"));
+        None
+    });
     Ok((EvidenceKeys::of_records(&records, key.as_ref()), key.is_some()))
 }
 

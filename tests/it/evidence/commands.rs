@@ -172,6 +172,20 @@ async fn copies_outside_are_those_of_the_configuration_and_an_old_one_says_that_
 }
 
 #[tokio::test]
+async fn a_key_that_cannot_be_used_is_as_none_for_who_only_looks() {
+    let (_db, directory) = desk().await;
+    assert_eq!(audit(&directory, &["audit", "checkpoint"]).0, Some(0));
+    fs::set_permissions(directory.join("procura.db.secrets_key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let (status, stdout, stderr) = audit(&directory, &["audit", "verify"]);
+    assert_eq!(status, Some(0), "{stderr}");
+    assert!(
+        stderr.starts_with("the secrets_key is not at hand: procura.db.secrets_key: others may use it"),
+        "{stderr}"
+    );
+    assert!(stdout.contains("not vouched for: the keys of the signatures"), "{stdout}");
+}
+
+#[tokio::test]
 async fn a_trail_is_checked_without_changing_a_byte_of_it_also_where_nothing_may_be_written() {
     let (_db, directory) = desk().await;
     let copy = tempfile::tempdir().unwrap();

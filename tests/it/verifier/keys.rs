@@ -134,6 +134,17 @@ async fn after_silence_the_first_token_waits_for_the_keys_so_that_a_withdrawn_on
         }
         assert_eq!(bench.net.asked(JWKS), 2, "all waited for one fetch");
     }
+    // Also if the last time that somebody asked, the issuer could not be reached.
+    let bench = Bench::new();
+    let verifier = bench.verifier();
+    verifier.prefetch().await.unwrap();
+    bench.net.fail(JWKS);
+    bench.wait(301);
+    assert_eq!(verdict(&verifier, &bench.token()).await, Ok(()));
+    bench.net.settle().await;
+    bench.net.say(JWKS, jwks(&[&signer()]));
+    bench.wait(3600);
+    assert_eq!(verdict(&verifier, &bench.token()).await, Err("signature"));
     // Nobody waits again and again for an issuer that cannot be reached.
     let bench = Bench::new();
     let verifier = bench.verifier();

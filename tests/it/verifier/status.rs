@@ -213,6 +213,23 @@ async fn after_an_outage_of_any_length_a_revocation_is_seen_within_the_ttl_and_a
 }
 
 #[tokio::test]
+async fn after_an_outage_and_a_silence_the_first_token_waits_for_the_list() {
+    let bench = Bench::new();
+    bench.publish(json!({}));
+    let verifier = bench.verifier();
+    assert_eq!(verdict(&verifier, &bench.numbered(0)).await, Ok(()));
+    bench.net.fail(LIST);
+    for _ in 0..2 {
+        bench.wait(20);
+        assert_eq!(verdict(&verifier, &bench.numbered(0)).await, Ok(()));
+        bench.net.settle().await;
+    }
+    bench.wait(45);
+    bench.revoke_the_first();
+    assert_eq!(verdict(&verifier, &bench.numbered(0)).await, Err("status"));
+}
+
+#[tokio::test]
 async fn a_required_age_below_the_ttl_fetches_earlier() {
     let bench = Bench::new();
     bench.publish(json!({"ttl": 600}));
