@@ -368,7 +368,7 @@ reasons! {
         "Ask the user to agree again.";
     SubjectSessionEnded = "subject_session_ended", SubjectToken, InvalidRequest,
         "The subject token is not acceptable.",
-        "The session that the token is of was ended: by a logout at the identity provider, by the user, or because a code or refresh token was used twice.",
+        "The session that the token is of, or the token itself, was ended: by a logout at the identity provider, by the user, by its client or an administrator, because a code or refresh token was used twice, or because its identity provider was removed.",
         "Let the user sign in again.";
     CodeInvalid = "code_invalid", SubjectToken, InvalidGrant,
         "The code is not acceptable.",

@@ -85,8 +85,8 @@ async fn a_suspended_user_stops_both_next_hops_until_resumed() {
 async fn a_removed_identity_provider_stops_both_next_hops() {
     let chain = Chain::new().await;
     chain.stop(Change::RemoveIdentityProvider("corp".parse().unwrap())).await;
-    chain.second_hop_meets(INVALID_REQUEST, ReasonCode::SubjectTokenIssuerUnknown).await;
-    chain.third_hop_meets(INVALID_REQUEST, ReasonCode::SubjectTokenIssuerUnknown).await;
+    chain.second_hop_meets(INVALID_REQUEST, ReasonCode::SubjectSessionEnded).await;
+    chain.third_hop_meets(INVALID_REQUEST, ReasonCode::SubjectSessionEnded).await;
 }
 
 #[tokio::test]
