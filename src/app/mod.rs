@@ -244,6 +244,13 @@ impl App {
         since.get_or_insert_with(|| self.clock.now_ms());
     }
 
+    /// Takes in what ended until now, wherever that was done.
+    pub async fn hear_of_ends(&self) -> Result<(), StoreError> {
+        let version = self.store.versions().await?.consents;
+        self.consents.is_at(version);
+        self.status_entries.is_at(version, &self.store, self.clock.now()).await
+    }
+
     async fn refresh_each(&self) -> Result<(), StartError> {
         let versions = self.store.versions().await?;
         self.consents.is_at(versions.consents);

@@ -84,29 +84,32 @@ impl LiveTokens {
         }
     }
 
-    /// Those for the backend, and those that came of one for it. Where no status list tells what a token came of, servers go
-    /// by its actors: a client of the backend acted, and not as the first.
+    /// Those for the backend, and those that came of one for it, as servers tell it: for backends with a status list by the
+    /// token that was exchanged; for others by the actors, of whom a client of the backend was one, and not the first.
     fn of_resource(&self, id: &ResourceId) -> usize {
-        let is_for_it = |event: &&AuditEvent| event.resource.as_ref() == Some(id);
-        let mut ended: HashSet<&str> =
-            self.events.iter().filter(is_for_it).filter_map(|event| event.jti.as_deref()).collect();
+        let own = |event: &AuditEvent| event.resource.as_ref().and_then(|id| self.registry.resource(id));
+        let is_listed = |event: &AuditEvent| own(event).is_some_and(|own| own.status_list);
+        let resource = self.registry.resource(id);
+        let by_actors = |event: &AuditEvent| {
+            let later = event.actors.split_last().map_or(&[][..], |(_, later)| later);
+            let acted = |client: &ClientId| later.iter().any(|actor| actor == client.as_str());
+            resource.is_some_and(|it| it.clients.iter().any(acted))
+        };
+        let first =
+            |event: &&AuditEvent| event.resource.as_ref() == Some(id) || (!is_listed(event) && by_actors(event));
+        let jti = |event: &'_ AuditEvent| event.jti.clone();
+        let mut ended: HashSet<String> = self.events.iter().filter(first).filter_map(jti).collect();
         loop {
-            let came_of = |event: &&AuditEvent| event.subject_jti.as_deref().is_some_and(|jti| ended.contains(jti));
-            let next: Vec<&str> = self.events.iter().filter(came_of).filter_map(|event| event.jti.as_deref()).collect();
+            let came_of = |event: &&AuditEvent| {
+                is_listed(event) && event.subject_jti.as_ref().is_some_and(|jti| ended.contains(jti))
+            };
+            let next: Vec<String> = self.events.iter().filter(came_of).filter_map(jti).collect();
             let before = ended.len();
             ended.extend(next);
             if ended.len() == before {
-                break;
+                return before;
             }
         }
-        let resource = self.registry.resource(id);
-        let by_actors = |event: &AuditEvent| {
-            let own = event.resource.as_ref().and_then(|id| self.registry.resource(id));
-            let later = event.actors.split_last().map_or(&[][..], |(_, later)| later);
-            let acted = |client: &ClientId| later.iter().any(|actor| actor == client.as_str());
-            own.is_some_and(|own| !own.status_list) && resource.is_some_and(|it| it.clients.iter().any(acted))
-        };
-        self.count(|event| event.jti.as_deref().is_some_and(|jti| ended.contains(jti)) || by_actors(event))
     }
 
     /// Those of the session, of sign-ins here that came of it, and those of later hops.

@@ -28,6 +28,10 @@ pub(super) struct Facts {
 
 /// Looks the facts up, from the caches where they are there.
 pub(super) async fn about(app: &App, snapshot: &Snapshot, subject: &Subject, now: i64) -> Result<Facts, StoreError> {
+    // What comes of a token that has ended would outlive it: whether it has, is not left to the last look at the database.
+    if subject.own().is_some() {
+        app.hear_of_ends().await?;
+    }
     let other_clients = other_clients(app, snapshot, subject).await?;
     let user = user_of(&snapshot.registry, subject);
     let known_user = match (&subject.issuer, &user) {

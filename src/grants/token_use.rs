@@ -180,7 +180,7 @@ fn without_tokens(text: &str) -> String {
             0 => {
                 kept.push(letter);
                 rest = rest.get(letter.len_utf8()..).unwrap_or_default();
-                is_in_word = letter.is_ascii_alphanumeric() || letter == '_';
+                is_in_word = letter.is_ascii_alphanumeric();
             }
             length => {
                 kept.push_str(REMOVED);
@@ -199,11 +199,31 @@ fn word_length(text: &str, with_dots: bool) -> usize {
     text.find(ends).unwrap_or(text.len())
 }
 
+/// Names and words have no capital, small letter and digit all together.
+fn is_random(word: &str) -> bool {
+    let has = |is_one: fn(&u8) -> bool| word.as_bytes().iter().any(is_one);
+    has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)
+}
+
 /// How long a code, a refresh token or a secret of ours is that begins here; 0 if none does. Theirs have 128 bits and more.
 fn secret_length(text: &str) -> usize {
+    let Some(begin) = SECRETS_BEGIN.iter().find(|begin| text.starts_with(**begin)) else { return 0 };
     let length = word_length(text, true);
-    let is_secret = length >= SECRET_LENGTH && SECRETS_BEGIN.iter().any(|begin| text.starts_with(begin));
-    if is_secret { length } else { 0 }
+    let is_random = text.get(begin.len()..length).is_some_and(is_random);
+    if length >= SECRET_LENGTH && is_random { length } else { 0 }
+}
+
+/// How long blanks and ends of lines are with which a text begins, also those written as `\r` and `\n`.
+fn break_length(text: &str) -> usize {
+    let mut rest = text;
+    loop {
+        let next = rest.trim_start_matches(['\r', '\n', ' ', '\t']);
+        let next = next.strip_prefix("\\n").or_else(|| next.strip_prefix("\\r")).unwrap_or(next);
+        if next.len() == rest.len() {
+            return text.len() - rest.len();
+        }
+        rest = next;
+    }
 }
 
 /// How long a JWT is that begins here, or what is there of one; 0 if none does. It may be written for a URL, or in lines.
@@ -219,10 +239,12 @@ fn jwt_length(text: &str) -> usize {
         let rest = text.get(length..).unwrap_or_default();
         let word = word_length(rest, false);
         let behind = rest.get(word..).unwrap_or_default();
-        let dot = [".", "%2E", "%2e"].iter().find(|dot| behind.starts_with(**dot)).map_or(0, |dot| dot.len());
-        let break_length = behind.len() - behind.trim_start_matches(['\r', '\n', ' ', '\t']).len();
+        let dots = [".", "%2E", "%2e", "%252E", "%252e"];
+        let dot = dots.iter().find(|dot| behind.starts_with(**dot)).map_or(0, |dot| dot.len());
+        let break_length = if behind.starts_with([' ', '\t']) { 0 } else { break_length(behind) };
         let next = behind.get(break_length..).unwrap_or_default();
-        let goes_on = behind.starts_with(['\r', '\n']) && word_length(next, true) >= HEADER_LENGTH;
+        let goes_on = break_length > 0
+            && next.get(..word_length(next, true)).is_some_and(|word| word.len() >= HEADER_LENGTH && is_random(word));
         let step = word
             + if dot > 0 {
                 dot
@@ -254,8 +276,8 @@ mod tests {
 
     #[test]
     fn what_could_be_a_token_is_taken_out_and_the_rest_stays() {
-        let jwt = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiJhbGljZSJ9.AA-_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-        let code = "pac_0123456789012345678901.abc-_";
+        let jwt = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiJhbGljZSJ9.AA-_bbbb7CbbbbbbbbbbbbbbbbbbbbbbbbbB8";
+        let code = "pac_0123456789aBcDeFgHiJkL.abc-_";
         for (text, kept) in [
             (jwt.to_owned(), "[token removed]".to_owned()),
             (
@@ -266,6 +288,13 @@ mod tests {
             (format!("Bearer{jwt}."), "Bearer[token removed]".to_owned()),
             (jwt.replace('.', "%2E"), "[token removed]".to_owned()),
             (jwt.replace("IsInR", "Is\nInR").replace("AA-_bbbb", "AA-_bbbb\r\n"), "[token removed]".to_owned()),
+            (jwt.replace("InR5", "InR5\\n").replace("AA-_bbbb", "AA-_bbbb\r\n"), "[token removed]".to_owned()),
+            (jwt.replace('.', "%252E"), "[token removed]".to_owned()),
+            (format!("my_{code}"), "my_[token removed]".to_owned()),
+            (
+                format!("{jwt}\nhealth_records.appointments_of_the_day"),
+                "[token removed]\nhealth_records.appointments_of_the_day".to_owned(),
+            ),
             (jwt.split('.').next().unwrap().to_owned() + " and more", "[token removed] and more".to_owned()),
             ("eyJhbGciOiJSU0EtT0FFUCJ9..iv.text.tag".to_owned(), "[token removed]".to_owned()),
             (

@@ -1,7 +1,8 @@
 //! What each change by an administrator does to the tables, as steps of one transaction.
 
-use super::grant_families::{REVOKE_OF_CLIENT, REVOKE_OF_CONSENT, REVOKE_OF_RESOURCE};
+use super::grant_families::{REVOKE_OF_CLIENT, REVOKE_OF_CONSENT, REVOKE_OF_PROVIDER, REVOKE_OF_RESOURCE};
 use super::revoke_all::revoke_all;
+use super::sessions::END_OF_PROVIDER;
 use super::sql::{Step, Value, document};
 use super::token_status::{end_removed, note_removed, revoke_step};
 use super::users::SUSPEND_USER;
@@ -116,8 +117,10 @@ pub(super) fn steps_of(change: &Change, now: i64) -> Vec<Step> {
         Change::RemoveIdentityProvider(id) => vec![
             Step::new(REMOVE_IDENTITY_PROVIDER, [id.as_str().into()])
                 .or_reject(format!("there is no identity provider {id}")),
-            // Nobody vouches for its users any more.
+            // Nobody vouches for its users any more. Another provider of this name would vouch for others.
             revoke_step(&Support::Provider(id.clone()), now),
+            Step::new(REVOKE_OF_PROVIDER, [id.as_str().into(), now.into(), "provider_removed".into()]),
+            Step::new(END_OF_PROVIDER, [id.as_str().into()]),
         ],
         Change::PutResource(resource) => {
             vec![Step::new(PUT_RESOURCE, [resource.id.as_str().into(), document(resource).into()])]

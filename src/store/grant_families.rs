@@ -30,6 +30,8 @@ pub(super) const REVOKE_OF_SESSION: &str = "UPDATE grant_family SET revoked_at =
 /// Those of a user whose sign-in named no session: each may be of the one that is meant.
 pub(super) const REVOKE_OF_NO_SESSION: &str = "UPDATE grant_family SET revoked_at = $2, revoked_because = $3
     WHERE user_id = $1 AND idp_session IS NULL AND revoked_at IS NULL";
+pub(super) const REVOKE_OF_PROVIDER: &str = "UPDATE grant_family SET revoked_at = $2, revoked_because = $3
+    WHERE idp = $1 AND revoked_at IS NULL";
 pub(super) const REVOKE_OF_USER: &str = "UPDATE grant_family SET revoked_at = $2, revoked_because = $3
     WHERE user_id = $1 AND revoked_at IS NULL";
 pub(super) const REVOKE_OF_CLIENT: &str = "UPDATE grant_family SET revoked_at = $2, revoked_because = 'client_removed'

@@ -22,6 +22,8 @@ const DELETE: &str = "DELETE FROM browser_session WHERE digest = $1";
 const END_SESSION: &str = "DELETE FROM browser_session WHERE idp = $1 AND idp_sub = $2
     AND (idp_session = $3 OR idp_session IS NULL)";
 const END_USER: &str = "DELETE FROM browser_session WHERE idp = $1 AND idp_sub = $2";
+/// The sign-ins at a provider that is removed.
+pub(super) const END_OF_PROVIDER: &str = "DELETE FROM browser_session WHERE idp = $1";
 const NOTE_END: &str = "INSERT INTO ended_session (id, idp, idp_sub, idp_session, ended_at, ends_at)
     VALUES ($1, $2, $3, $4, $5, $6)";
 const OWNER_OF_SESSION: &str = "SELECT idp_sub FROM browser_session WHERE idp = $1 AND idp_session = $2

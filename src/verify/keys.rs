@@ -2,7 +2,7 @@
 //! a token names a key that is not among them.
 //!
 //! A token whose key is at hand waits for nothing, unless nobody came for a while and the copy is past its time: then a key
-//! could have been withdrawn long ago, and the first token waits for the fetch. All who need the same fetch wait for the same one, and it goes on
+//! could have been withdrawn long ago, and the first token waits for the fetch, a second at most. All who need the same fetch wait for the same one, and it goes on
 //! when the request that began it is gone.
 
 use super::attempts::{Attempts, LONGEST_BACK_OFF_SECONDS};
@@ -24,6 +24,9 @@ const FRESH_BOUNDS: (u64, u64) = (60, 24 * 3600);
 
 /// So long past its time a copy serves while it is fetched again, in seconds: nobody waits under load.
 const SERVES_WHILE_FETCHED_SECONDS: i64 = 1;
+
+/// So long a token waits for keys that are at hand, but past their time.
+const WAIT: Duration = Duration::from_secs(1);
 
 /// So much past its time a copy serves while the issuer cannot be reached. An older one never does: a key that was
 /// withdrawn must stop some day.
@@ -131,11 +134,15 @@ impl KeySource {
             }
             return;
         }
-        let guard = Arc::clone(&self.flight).lock_owned().await;
-        // Whoever held it before may have brought them.
-        if self.copy().is_some_and(|copy| copy.is_due(now)) && self.may_refresh(now) {
-            self.fly(guard, now).await;
-        }
+        let refreshed = async {
+            let guard = Arc::clone(&self.flight).lock_owned().await;
+            // Whoever held it before may have brought them.
+            if self.copy().is_some_and(|copy| copy.is_due(now)) && self.may_refresh(now) {
+                self.fly(guard, now).await;
+            }
+        };
+        // What takes longer goes on without those who wait.
+        let _ = tokio::time::timeout(WAIT, refreshed).await;
     }
 
     /// True unless it was tried in this second, or failed lately.

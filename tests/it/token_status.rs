@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::{Request, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use procura::audit::writer::With;
 use procura::clock::Clock;
 use procura::domain::change::{Change, RevocationTarget};
 use procura::domain::client::{Assurance, ConsentMode};
@@ -17,6 +18,7 @@ use procura::domain::consent::Consent;
 use procura::domain::decision::ReasonCode;
 use procura::domain::event::{AuditEvent, EventKind, EventOutcome};
 use procura::domain::resource::Resource;
+use procura::domain::token_status::Support;
 use procura::store::ProviderLogout;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -459,23 +461,20 @@ world_test! {
         let listed = Listed::new(&world).await;
         let plain = listed.without_list("billing").await;
         let first = world.exchange(json!({"sid": "s-1"}), &[RECORDS]).await.token();
+        let bill = listed.hop("records-backend", &first, plain).await.token();
         listed.list_of_now(&first).await;
         let event = || listed.sign_out();
         let store = &world.server.app.store;
         assert!(store.end_by_provider(&listed.logout(Some("s-1")), event(), world.server.clock.now()).await.unwrap());
-        // It has not looked yet, and its list is of before.
+        // It has not looked yet.
         listed.server().clock.advance(Duration::from_secs(1));
-        let late = listed.hop("records-backend", &first, MODELS).await.token();
-        let late_plain = listed.hop("records-backend", &first, plain).await.token();
         let again = world.exchange(json!({"sid": "s-1"}), &[RECORDS]).await.token();
         world.server.app.refresh().await.unwrap();
-        for (client, token) in
-            [("models-backend", &late), ("worker", &late_plain), ("records-backend", &again)]
-        {
+        for (client, token) in [("worker", &bill), ("records-backend", &again)] {
             assert_eq!(listed.introspect(client, token).await, json!({"active": false}), "{client}");
         }
         listed.wait();
-        assert_eq!([listed.status(&late).await, listed.status(&again).await], [INVALID, INVALID]);
+        assert_eq!(listed.status(&again).await, INVALID);
         // All of the user's: what was exchanged a second later by a token from before.
         let other = world.exchange(json!({"sid": "s-2"}), &[RECORDS]).await.token();
         assert!(store.end_by_provider(&listed.logout(None), event(), world.server.clock.now()).await.unwrap());
@@ -487,20 +486,49 @@ world_test! {
         assert_eq!([listed.status(&other).await, listed.status(&late).await], [INVALID, INVALID]);
     }
 
-    async fn a_later_hop_that_was_asked_for_after_an_end_has_ended_with_what_it_came_of(world: World) {
+    async fn our_token_that_has_ended_is_not_exchanged_by_a_server_that_has_not_looked_yet(world: World) {
+        let listed = Listed::new(&world).await;
+        let plain = listed.without_list("billing").await;
+        let first = world.records_token().await;
+        let bill = listed.hop("records-backend", &first, plain).await.token();
+        listed.list_of_now(&first).await;
+        let store = &world.server.app.store;
+        let alice = [Support::User("corp|alice".parse().unwrap())];
+        store.revoke_tokens(&alice, listed.sign_out(), world.server.clock.now()).await.unwrap();
+        listed.server().clock.advance(Duration::from_secs(1));
+        for (client, token, next) in [("records-backend", &first, MODELS), ("records-backend", &bill, MODELS)] {
+            world.assert_refused(&listed.hop(client, token, next).await, ReasonCode::SubjectSessionEnded).await;
+        }
+    }
+
+    async fn a_later_hop_rests_on_what_it_came_of_since_that_was_there_and_on_its_own_since_then(world: World) {
         let listed = Listed::new(&world).await;
         let first = world.records_token().await;
-        listed.list_of_now(&first).await;
-        let event = listed.sign_out();
-        let store = &world.server.app.store;
-        let alice = [procura::domain::token_status::Support::User("corp|alice".parse().unwrap())];
-        store.revoke_tokens(&alice, event, world.server.clock.now()).await.unwrap();
-        listed.server().clock.advance(Duration::from_secs(1));
-        let late = listed.hop("records-backend", &first, MODELS).await.token();
-        world.server.app.refresh().await.unwrap();
+        let parent = i64::try_from(claims(&first)["status"]["status_list"]["idx"].as_u64().unwrap()).unwrap();
+        let (app, store) = (&world.server.app, &world.server.app.store);
+        let support = |id: &str| Support::User(id.parse().unwrap());
+        let end = async |support: Support| {
+            store.revoke_tokens(&[support], listed.sign_out(), world.server.clock.now()).await.unwrap();
+        };
         listed.wait();
-        assert_eq!([listed.status(&first).await, listed.status(&late).await], [INVALID, INVALID]);
-        assert_eq!(listed.introspect("models-backend", &late).await, json!({"active": false}));
+        // Both end while the entry of a later hop is on its way: what it inherits, and what is its own.
+        end(support("corp|alice")).await;
+        end(support("its-own")).await;
+        listed.server().clock.advance(Duration::from_secs(1));
+        let now = world.server.clock.now();
+        let mut entries = Vec::new();
+        for supports in [vec![support("corp|alice")], vec![support("its-own")]] {
+            let parent = Some(parent).filter(|_| supports != [support("its-own")]);
+            let given = app.status_entries.give(store, supports, parent, now).await.unwrap();
+            let with = With { user: None, entry: given.new.clone() };
+            app.audit.record_with(listed.sign_out(), with).await.unwrap();
+            entries.push(given.index);
+        }
+        app.refresh().await.unwrap();
+        listed.wait();
+        let list = listed.list(&format!("{ISSUER}/status/0")).await;
+        let statuses: Vec<u8> = entries.iter().map(|index| status_at(&list, usize::try_from(*index).unwrap())).collect();
+        assert_eq!(statuses, [INVALID, VALID]);
     }
 
     async fn a_token_that_a_suspended_client_had_a_part_in_counts_at_no_backend(world: World) {
@@ -730,7 +758,7 @@ world_test! {
         let later = procura::app::App::start(
             old.config.clone(), world.server.clock.clone(), world.server.database.store.clone(), old.secrets_key.clone(),
         ).await.unwrap();
-        let alice = procura::domain::token_status::Support::User("corp|alice".parse().unwrap());
+        let alice = Support::User("corp|alice".parse().unwrap());
         assert!(later.status_entries.ended(&[alice], NOW).is_some());
         let snapshot = later.snapshot();
         let list = later.status_lists.list(later.remembered(&snapshot), 0, NOW).await.unwrap().unwrap();

@@ -168,7 +168,7 @@ async fn a_token_in_a_report_is_not_written_down() {
     let world = World::new(Kind::Sqlite).await;
     let token = world.records_token().await;
     let jti = claims(&token)["jti"].as_str().unwrap().to_owned();
-    let members = json!({"jti": jti, "for": format!("GET /x?token={token} for Alice"), "request_id": "q pac_0123456789012345678901.1"});
+    let members = json!({"jti": jti, "for": format!("GET /x?token={token} for Alice"), "request_id": "q pac_0123456789aBcDeFgHiJkL.1"});
     let answer = reports(&world, "records-backend", members).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
     let event = world.server.event(&answer).await;

@@ -7,7 +7,7 @@ use crate::logout::{logout_token, tell};
 use crate::server::{Answer, claims};
 use axum::body::Body;
 use axum::http::{Request, header};
-use procura::domain::change::Change;
+use procura::domain::change::{Change, RevocationTarget};
 use procura::domain::decision::ReasonCode;
 use serde_json::{Value, json};
 
@@ -26,6 +26,25 @@ on_both! {
             let answer = desk.redeem(&app.grant_tokens.code(&late.id), &[]).await;
             desk.assert_refused(&answer, ReasonCode::SubjectSessionEnded, "invalid_grant").await;
         }
+    }
+
+    async fn a_provider_that_is_removed_and_declared_again_brings_no_sign_in_back(kind: Kind) {
+        let mut desk = Desk::new(kind).await;
+        let code = desk.code().await;
+        let refresh = refresh_token(&desk.redeem(&code, &[]).await);
+        let server = &desk.door.server;
+        let corp = server.app.snapshot().registry.idp(&"corp".parse().unwrap()).unwrap().as_ref().clone();
+        let target = RevocationTarget::User("corp|alice".parse().unwrap());
+        let held = async || {
+            let held = server.app.store.held_by(&target, server.app.clock.now()).await.unwrap();
+            (held.families, held.sessions)
+        };
+        assert_eq!(held().await, (1, 1));
+        server.change(&[Change::RemoveIdentityProvider(corp.id.clone())]).await;
+        assert_eq!(held().await, (0, 0));
+        server.change(&[Change::PutIdentityProvider(corp)]).await;
+        let answer = desk.refresh(&refresh, &[]).await;
+        desk.assert_refused(&answer, ReasonCode::SubjectSessionEnded, "invalid_grant").await;
     }
 
     async fn a_logout_of_one_session_ends_what_may_be_of_it(kind: Kind) {
