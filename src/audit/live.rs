@@ -1,5 +1,6 @@
 //! Which tokens that were issued still live, by the audit trail: nothing else knows of each.
 
+use super::explain::earlier_hops;
 use crate::domain::change::RevocationTarget;
 use crate::domain::consent::Consent;
 use crate::domain::decision::carries_on;
@@ -66,9 +67,13 @@ impl LiveTokens {
             };
             endings.of(event).is_some() || is_taken_back()
         };
-        let (ended, mut events): (Vec<_>, Vec<_>) = events.into_iter().partition(has_ended);
-        let came_of_ended = Roots::of(ended.iter());
-        events.retain(|event| !came_of_ended.have_later(event));
+        let (ended, live): (Vec<&AuditEvent>, Vec<&AuditEvent>) = events.iter().partition(|event| has_ended(event));
+        // What a token with a status entry came of is told by that; of others by transaction and actors.
+        let by_actors = Roots::of(ended.iter().copied());
+        let without_entry = live.iter().filter(|event| event.status.is_none() && by_actors.have_later(event));
+        let first = ended.iter().chain(without_entry).filter_map(|event| event.jti.clone()).collect();
+        let ended = with_later_hops(&events, first, |event| event.status.is_some());
+        events.retain(|event| event.jti.as_ref().is_some_and(|jti| !ended.contains(jti)));
         Ok(Self { events, registry, replaced, now, is_complete })
     }
 
@@ -87,8 +92,6 @@ impl LiveTokens {
     /// Those for the backend, and those that came of one for it, as servers tell it: for backends with a status list by the
     /// token that was exchanged; for others by the actors, of whom a client of the backend was one, and not the first.
     fn of_resource(&self, id: &ResourceId) -> usize {
-        let own = |event: &AuditEvent| event.resource.as_ref().and_then(|id| self.registry.resource(id));
-        let is_listed = |event: &AuditEvent| own(event).is_some_and(|own| own.status_list);
         let resource = self.registry.resource(id);
         let by_actors = |event: &AuditEvent| {
             let later = event.actors.split_last().map_or(&[][..], |(_, later)| later);
@@ -96,20 +99,9 @@ impl LiveTokens {
             resource.is_some_and(|it| it.clients.iter().any(acted))
         };
         let first =
-            |event: &&AuditEvent| event.resource.as_ref() == Some(id) || (!is_listed(event) && by_actors(event));
-        let jti = |event: &'_ AuditEvent| event.jti.clone();
-        let mut ended: HashSet<String> = self.events.iter().filter(first).filter_map(jti).collect();
-        loop {
-            let came_of = |event: &&AuditEvent| {
-                is_listed(event) && event.subject_jti.as_ref().is_some_and(|jti| ended.contains(jti))
-            };
-            let next: Vec<String> = self.events.iter().filter(came_of).filter_map(jti).collect();
-            let before = ended.len();
-            ended.extend(next);
-            if ended.len() == before {
-                return before;
-            }
-        }
+            |event: &&AuditEvent| event.resource.as_ref() == Some(id) || (event.status.is_none() && by_actors(event));
+        let first = self.events.iter().filter(first).filter_map(|event| event.jti.clone()).collect();
+        with_later_hops(&self.events, first, |event| event.status.is_some()).len()
     }
 
     /// Those of the session, of sign-ins here that came of it, and those of later hops.
@@ -131,13 +123,32 @@ impl LiveTokens {
             let Some(id) = &event.grant_id else { return false };
             *id == consent.id || event.user().is_some_and(|user| ends.contains(&(&user, id.as_str())))
         };
-        let roots = Roots::of(self.events.iter().filter(rests));
-        let came_of = |event: &AuditEvent| !rests(&event) && roots.have_later(event);
-        (self.events.iter().filter(rests).count(), self.count(came_of))
+        let first: HashSet<String> = self.events.iter().filter(rests).filter_map(|event| event.jti.clone()).collect();
+        // A token names the consents of earlier hops itself.
+        let count = first.len();
+        (count, with_later_hops(&self.events, first, |_| true).len().saturating_sub(count))
     }
 
     fn count(&self, is_one: impl Fn(&AuditEvent) -> bool) -> usize {
         self.events.iter().filter(|event| is_one(event)).count()
+    }
+}
+
+/// The tokens of these ids, and those that were exchanged for one of them, at whatever hop, as far as `follows` goes.
+fn with_later_hops(
+    events: &[AuditEvent],
+    mut ids: HashSet<String>,
+    follows: impl Fn(&AuditEvent) -> bool,
+) -> HashSet<String> {
+    loop {
+        let came_of =
+            |event: &&AuditEvent| follows(event) && event.subject_jti.as_ref().is_some_and(|jti| ids.contains(jti));
+        let next: Vec<String> = events.iter().filter(came_of).filter_map(|event| event.jti.clone()).collect();
+        let before = ids.len();
+        ids.extend(next);
+        if ids.len() == before {
+            return ids;
+        }
     }
 }
 
@@ -184,8 +195,10 @@ impl Endings {
 
     /// How the token of an event was ended, itself or one that it came of in its transaction.
     pub fn of_chain(&self, event: &AuditEvent, transaction: &[AuditEvent]) -> Option<String> {
-        let came_of = |earlier: &&AuditEvent| Roots::of(std::iter::once(*earlier)).have_later(event);
-        let earlier = || transaction.iter().filter(came_of).find_map(|earlier| self.of(earlier));
+        let by_actors =
+            |earlier: &&AuditEvent| event.status.is_none() && Roots::of(std::iter::once(*earlier)).have_later(event);
+        let hops = earlier_hops(event, transaction);
+        let earlier = || hops.into_iter().chain(transaction.iter().filter(by_actors)).find_map(|hop| self.of(hop));
         self.of(event).or_else(earlier)
     }
 }
@@ -200,7 +213,10 @@ fn supports(event: &AuditEvent) -> Vec<Support> {
     if let Some(user) = of_provider(event) {
         supports.extend(sign_in_supports(event.sid.as_deref(), Some(user)));
     }
-    supports.extend(event.txn.iter().flat_map(|txn| branches(txn, &event.actors)));
+    supports.extend(event.status.map(Support::Entry));
+    if event.status.is_none() {
+        supports.extend(event.txn.iter().flat_map(|txn| branches(txn, &event.actors)));
+    }
     supports
 }
 

@@ -171,6 +171,9 @@ pub struct AuditEvent {
     /// `sid` of the issued token: the sign-in here that it came of, or the session at a provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sid: Option<String>,
+    /// The number of the issued token's status entry; none if its backend reads no status list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<i64>,
     /// Constant along a chain of exchanges.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub txn: Option<String>,
@@ -243,6 +246,7 @@ impl AuditEvent {
             cut: Vec::new(),
             grant_id: None,
             sid: None,
+            status: None,
             txn: None,
             jti: None,
             expires_at: None,

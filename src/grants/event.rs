@@ -69,6 +69,7 @@ impl Asked<'_> {
         let mut event = Self::permitted(granted, self.base(EventOutcome::Granted, "granted", trace));
         event.txn = Some(minted.txn.clone());
         event.jti = Some(minted.jti.clone());
+        event.status = minted.status;
         event.kid = Some(minted.kid.clone());
         event.expires_at = Some(granted.expires_at);
         event

@@ -27,12 +27,15 @@ pub struct Minted {
     pub txn: String,
     /// The key that signed it.
     pub kid: String,
+    /// The number of its status entry, if it has one.
+    pub status: Option<i64>,
 }
 
 impl std::fmt::Debug for Minted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { token: _, jti, txn, kid } = self;
-        f.debug_struct("Minted").field("jti", jti).field("txn", txn).field("kid", kid).finish_non_exhaustive()
+        let Self { token: _, jti, txn, kid, status } = self;
+        let mut debug = f.debug_struct("Minted");
+        debug.field("jti", jti).field("txn", txn).field("kid", kid).field("status", status).finish_non_exhaustive()
     }
 }
 
@@ -136,7 +139,7 @@ pub fn mint(granted: &Granted, issuer: &str, keys: &SigningKeys, status: Option<
         status: status.map(|index| Status::of(index, issuer)),
     };
     let claims = serde_json::to_vec(&claims).map_err(|problem| KeyProblem(problem.to_string()))?;
-    Ok(Minted { token: key.sign(ACCESS_TOKEN_TYP, &claims)?, kid: key.kid().to_owned(), jti, txn })
+    Ok(Minted { token: key.sign(ACCESS_TOKEN_TYP, &claims)?, kid: key.kid().to_owned(), jti, txn, status })
 }
 
 /// The user's attributes that the backend asks for, within the caps.

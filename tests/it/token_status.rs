@@ -588,9 +588,13 @@ world_test! {
         listed.revoke("records-backend", &bill).await;
         assert_eq!(listed.introspect("worker", &bill).await, json!({"active": false}));
         assert_eq!(listed.introspect("models-backend", &model).await["active"], true);
+        let who = |token: &str| said(&command(&world, &["who", claims(token)["jti"].as_str().unwrap()]));
+        assert!(who(&bill).contains("Ended early   it, or a token that it came of, was revoked"), "{}", who(&bill));
+        assert!(!who(&model).contains("Ended early"), "{}", who(&model));
         listed.wait();
         assert_eq!(listed.status(&model).await, VALID);
         listed.revoke("records-backend", &model).await;
+        assert!(who(&model).contains("Ended early   what it rests on was revoked"), "{}", who(&model));
         assert_eq!(listed.introspect("models-backend", &model).await, json!({"active": false}));
         listed.wait();
         assert_eq!([listed.status(&model).await, listed.status(&first).await], [INVALID, VALID]);
